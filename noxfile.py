@@ -1,0 +1,56 @@
+"""What `nox` runs: tests on every interpreter found, lint, types, docs, and the benchmark.
+
+Run `nox` for everything but the benchmark, `nox -s tests` for one session, `nox -l` for the list.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "docs", "tests"]
+
+INTERPRETERS = ["3.11", "3.12", "3.13"]
+
+
+@nox.session(python=INTERPRETERS)
+def tests(session: nox.Session) -> None:
+    """Run the test suite; arguments after `--` go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff; `nox -s lint -- --fix` mends what can be mended."""
+    session.install("-e", ".[lint]")
+    if "--fix" in session.posargs:
+        session.run("ruff", "check", "--fix")
+        session.run("ruff", "format")
+        return
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the library and of the examples."""
+    session.install("-e", ".[lint]")
+    session.run("mypy", "--strict", "liteq", "examples")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print this machine's figures; arguments after `--` go to `liteq bench`."""
+    session.install("-e", ".")
+    session.run("liteq", "bench", *session.posargs)
