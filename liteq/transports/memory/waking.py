@@ -1,0 +1,67 @@
+"""What lets threads sleep until something happens, and tell others what they run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+
+from liteq.job import Running
+from liteq.transports.memory.stations import Worker
+
+__all__ = ["MemoryListener", "MemorySlot"]
+
+
+class MemoryListener:
+    """A sleeper that the transport rings; `topics` are what concerns it, None for everything."""
+
+    def __init__(self, listeners: list[MemoryListener], topics: Collection[str] | None) -> None:
+        self._listeners = listeners
+        self._topics = None if topics is None else frozenset(topics)
+        self._armed = False
+        self._rung = threading.Event()
+        listeners.append(self)
+
+    def arm(self) -> None:
+        """Ask to be rung from now on."""
+        self._armed = True
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until rung or for `timeout` seconds; tell whether it rang. Disarms."""
+        rung = self._rung.wait(timeout)
+        self._armed = False
+        self._rung.clear()
+        return rung
+
+    def ring(self) -> None:
+        """Wake this listener, now or when it next waits."""
+        self._rung.set()
+
+    def close(self) -> None:
+        """Be rung no more; idempotent."""
+        if self in self._listeners:
+            self._listeners.remove(self)
+
+    def hear(self, topics: Collection[str]) -> None:
+        """Ring if it is armed and one of these concerns it."""
+        if self._armed and (self._topics is None or not self._topics.isdisjoint(topics)):
+            self.ring()
+
+
+class MemorySlot:
+    """Publishes what a worker runs where `MemoryTransport.running` reads it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def begin(self, seq: int, token: int, deadline: float | None) -> None:
+        """Publish that this job starts now, and when it is to be killed, if ever."""
+        self._worker.running = Running(seq, token, time.monotonic(), deadline)
+
+    def clear(self) -> None:
+        """Publish that nothing runs."""
+        self._worker.running = None
+
+    def close(self) -> None:
+        """Publish that nothing runs; idempotent."""
+        self.clear()

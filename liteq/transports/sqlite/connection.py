@@ -1,0 +1,399 @@
+"""Opening the file, and the one way to read it and the one way to write it.
+
+A process has one writing connection and one reading connection on a file, each behind a lock of its
+own, so that a reader never waits for a writer. A third serves `Queue.transaction()`: what its user does
+to it (row factories, pragmas, temporary tables) cannot disturb the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from liteq.errors import (
+    LiteqError,
+    NewerStoreError,
+    NotAQueueError,
+    NotSupportedError,
+    StoreBusyError,
+    StoreReplacedError,
+    StoreUnavailableError,
+)
+from liteq.transports.sqlite.checkpoint import Checkpointer
+from liteq.transports.sqlite.place import SideFolder, check_place
+from liteq.transports.sqlite.schema import VERSION, read_version, run_migrations
+from liteq.transports.sqlite.trouble import translate, translated
+from liteq.transports.sqlite.turnstile import Turnstile
+
+__all__ = ["Database", "Durability", "Unit"]
+
+Durability = Literal["full", "normal"]
+
+
+class _UserConnection(sqlite3.Connection):
+    """What `Queue.transaction()` yields: the block ends the transaction, and nothing else does."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise NotSupportedError(
+            "Inside `with q.transaction()` the block itself commits at its end, and rolls back when an "
+            "exception leaves it; do not call commit(), rollback() or executescript() on its connection."
+        )
+
+    commit = _refuse
+    rollback = _refuse
+    executescript = _refuse
+    close = _refuse
+    __enter__ = _refuse
+    __exit__ = _refuse
+
+    def really_close(self) -> None:
+        """Close it, for its owner."""
+        super().close()
+
+
+class Unit:
+    """One write transaction: its connection, and what to do once it has committed."""
+
+    __slots__ = ("after_commit", "connection", "own")
+
+    def __init__(self, connection: sqlite3.Connection, own: bool) -> None:
+        self.connection = connection
+        self.own = own
+        """False when a user opened it: then parts of it may be rolled back without our knowledge."""
+        self.after_commit: list[Callable[[], None]] = []
+
+
+class Database:
+    """The queue's file in this process."""
+
+    def __init__(self, path: Path, *, durability: Durability, create: bool, busy_timeout: float) -> None:
+        """Open the file, creating or migrating its tables if need be.
+
+        Args:
+            path: where the file is; symbolic links are followed, so that all names of it share one folder.
+            durability: `full` syncs each commit to the disk; `normal` does so about once a second.
+            create: whether a missing file, or missing tables in another program's database, are made.
+            busy_timeout: seconds to wait for the write lock.
+
+        Raises:
+            StoreError: it cannot be opened; the subclass and message say why.
+        """
+        self.path = Path(os.path.realpath(path))
+        self.durability = durability
+        self.busy_timeout = busy_timeout
+        self._pid = os.getpid()
+        check_place(self.path)
+        if not create and not self.path.exists():
+            raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
+        with translated(self.path):
+            self._writer = self._open_migrated(create)
+            self._reader = self._connect()
+            self._reader.execute("PRAGMA query_only = 1")
+        self._user: _UserConnection | None = None
+        self.side = SideFolder(self.path)
+        self._identity = self._look()
+        self._turnstile = Turnstile(self.side.turnstile)
+        self._checkpointer = Checkpointer(self.path)
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._local = threading.local()
+
+    # ---- opening ---------------------------------------------------------------------------------
+
+    def _connect(self, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self.busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            factory=factory,
+        )
+        try:
+            for pragma in (
+                "mmap_size = 0",
+                "wal_autocheckpoint = 0",
+                "journal_size_limit = 1048576",
+                f"synchronous = {self.durability.upper()}",
+                "fullfsync = 1",
+                "checkpoint_fullfsync = 1",
+                "temp_store = MEMORY",
+                "cache_size = -8000",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _open_migrated(self, create: bool) -> sqlite3.Connection:
+        """Open the file with its tables in place; takes the migration lock only where there is work."""
+        if self.path.exists():
+            connection = self._connect()
+            try:
+                if self._is_current(connection):
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
+        # filelock takes 120 ms to import, so only those who create or migrate a file pay for it.
+        from filelock import FileLock, Timeout
+
+        side = SideFolder(self.path)
+        try:
+            with FileLock(side.migration, timeout=self.busy_timeout, mode=0o600):
+                return self._migrate(create)
+        except Timeout as error:
+            raise StoreBusyError(
+                f"{self.path}: another process has been creating or migrating this file for "
+                f"{self.busy_timeout:g} s; end it if it hangs."
+            ) from error
+
+    def _is_current(self, connection: sqlite3.Connection) -> bool:
+        version = read_version(connection)
+        if version > VERSION:
+            raise NewerStoreError(self._newer(version))
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        return version == VERSION and mode == "wal"
+
+    def _newer(self, version: int) -> str:
+        return (
+            f"{self.path}: made by a newer liteq (format {version}; this one knows {VERSION}). "
+            "Nothing was touched; update liteq here."
+        )
+
+    def _migrate(self, create: bool) -> sqlite3.Connection:
+        with contextlib.suppress(FileExistsError):
+            # Made by us so that it is private whatever the umask. Nobody can have it open in SQLite yet,
+            # which matters because closing a second descriptor would drop SQLite's locks.
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = self._connect()
+        try:
+            if not create and read_version(connection) == 0:
+                raise NotAQueueError(
+                    f"{self.path}: a database without liteq's tables. "
+                    "Pass create=True to add them, or name another file."
+                )
+            self._make_wal(connection)
+            if not self._is_current(connection):
+                run_migrations(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _make_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite refuses at once, whatever its timeout, while anybody else reads."""
+        deadline = time.monotonic() + self.busy_timeout
+        while True:
+            try:
+                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+                continue
+            if mode != "wal":
+                raise StoreUnavailableError(
+                    f"{self.path}: its file system has no shared memory for a WAL database (mode {mode}). "
+                    "Keep the queue on a local disk."
+                )
+            return
+
+    # ---- using -----------------------------------------------------------------------------------
+
+    def _look(self) -> tuple[int, int]:
+        try:
+            about = self.path.stat()
+        except FileNotFoundError:
+            raise StoreReplacedError(
+                f"{self.path}: the queue's file was deleted while in use. Stop all its programs, put it "
+                "back if you can, and start them again."
+            ) from None
+        return about.st_dev, about.st_ino
+
+    def check_identity(self) -> None:
+        """Refuse to go on when the file was deleted or replaced, where writes would go nowhere.
+
+        Raises:
+            StoreReplacedError: the path no longer leads to the file that is open here.
+        """
+        if self._look() != self._identity:
+            raise StoreReplacedError(
+                f"{self.path}: the queue's file was replaced by another while in use. "
+                "Start this program again."
+            )
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise NotSupportedError(
+                f"{self.path}: this connection was opened before a fork; "
+                "a child process must open its own Queue."
+            )
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend the reading connection; raises StoreError for what goes wrong inside."""
+        self._check_process()
+        with self._read_lock:
+            try:
+                yield self._reader
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+
+    @contextmanager
+    def write(self) -> Iterator[Unit]:
+        """Open one write transaction, or join the one that this thread's user has opened.
+
+        Commits at the end, rolls back when an exception leaves the block, and then runs what was put into
+        `Unit.after_commit` (for a joined one, once the user's block commits).
+
+        Raises:
+            StoreError: the lock was not free in time, the disk is full, the file was replaced.
+        """
+        joined: Unit | None = getattr(self._local, "unit", None)
+        if joined is not None:
+            try:
+                yield joined
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+            return
+        unit = self._begin(lambda: self._writer, own=True)
+        try:
+            try:
+                yield unit
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back(self._writer)
+                if isinstance(error, sqlite3.Error):
+                    raise translate(error, self.path) from error
+                raise
+            self._checkpointer.after_commit(self._writer)
+        finally:
+            self._turnstile.release()
+            self._write_lock.release()
+        for action in unit.after_commit:
+            action()
+
+    @contextmanager
+    def user_transaction(self) -> Iterator[sqlite3.Connection]:
+        """Open a write transaction that belongs to the calling thread until the block ends.
+
+        Raises:
+            NotSupportedError: this thread has one open already, or its SQL ended it.
+        """
+        if getattr(self._local, "unit", None) is not None:
+            raise NotSupportedError(
+                "This thread is inside `with q.transaction()` already; use SAVEPOINT for a part of it."
+            )
+        unit = self._begin(self._user_connection, own=False)
+        connection = unit.connection
+        self._local.unit = unit
+        try:
+            try:
+                yield connection
+                self._check_still_open(connection)
+                with translated(self.path):
+                    connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back(connection)
+                raise
+            finally:
+                self._local.unit = None
+            self._checkpointer.after_commit(connection)
+        finally:
+            self._turnstile.release()
+            self._write_lock.release()
+        for action in unit.after_commit:
+            action()
+
+    def _begin(self, connect: Callable[[], sqlite3.Connection], own: bool) -> Unit:
+        """Pass the lock and the turnstile and begin; on return the caller owns all three."""
+        self._check_process()
+        if not self._write_lock.acquire(timeout=self.busy_timeout):
+            raise StoreBusyError(
+                f"{self.path}: another thread has kept a transaction open for {self.busy_timeout:g} s."
+            )
+        try:
+            self._turnstile.acquire(self.busy_timeout)
+            try:
+                self.check_identity()
+                with translated(self.path):
+                    connection = connect()
+                    connection.execute("BEGIN IMMEDIATE")
+                    self._check_version(connection)
+                return Unit(connection, own)
+            except BaseException:
+                self._turnstile.release()
+                raise
+        except BaseException:
+            self._write_lock.release()
+            raise
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        version = cursor.execute("SELECT value FROM liteq_meta WHERE key = 'version'").fetchone()[0]
+        if version != VERSION:
+            self._roll_back(connection)
+            raise NewerStoreError(self._newer(version))
+
+    def _check_still_open(self, connection: sqlite3.Connection) -> None:
+        if not connection.in_transaction:
+            raise NotSupportedError(
+                "A statement inside `with q.transaction()` ended the transaction (COMMIT or ROLLBACK); "
+                "what was written before it is committed or gone as that statement said."
+            )
+
+    def _user_connection(self) -> sqlite3.Connection:
+        if self._user is None:
+            connection = self._connect(_UserConnection)
+            assert isinstance(connection, _UserConnection)
+            self._user = connection
+        return self._user
+
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def checkpoint(self) -> None:
+        """Move what is in the WAL into the database; costs nothing when there is nothing."""
+        self._check_process()
+        if not self._write_lock.acquire(timeout=self.busy_timeout):
+            return
+        try:
+            self._turnstile.acquire(self.busy_timeout)
+            try:
+                with translated(self.path):
+                    self._checkpointer.run(self._writer)
+            finally:
+                self._turnstile.release()
+        finally:
+            self._write_lock.release()
+
+    def wal_size(self) -> int:
+        """Return the size of the WAL in bytes."""
+        return self._checkpointer.wal_size()
+
+    def close(self) -> None:
+        """Close the connections; in a forked child, leave them alone, for they are the parent's."""
+        if self._pid != os.getpid():
+            return
+        with self._write_lock, self._read_lock:
+            # The last one to close checkpoints and removes the WAL, so writers must be kept out meanwhile.
+            with contextlib.suppress(LiteqError):
+                self._turnstile.acquire(self.busy_timeout)
+            self._reader.close()
+            if self._user is not None:
+                self._user.really_close()
+            self._writer.close()
+            self._turnstile.close()

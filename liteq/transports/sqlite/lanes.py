@@ -1,0 +1,96 @@
+"""Names interned to integers: queue names, task names, and the lanes that pair them.
+
+What this process has learned is kept, but only what is committed for certain: a lane that was added
+inside a transaction of the user's may yet be rolled back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from liteq.job import TaskOrigin
+from liteq.transports.sqlite.connection import Unit
+
+__all__ = ["Lane", "Lanes"]
+
+
+class Lane(NamedTuple):
+    """One queue name and one task."""
+
+    queue: str
+    task: str
+
+
+class Lanes:
+    """The lanes of one file, as far as this process has met them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Lane, int] = {}
+        self._names: dict[int, Lane] = {}
+        self._origins: dict[str, TaskOrigin] = {}
+        self._declared: dict[str, TaskOrigin] = {}
+
+    def declare(self, origin: TaskOrigin) -> None:
+        """Remember where a task lives, to be stored with its next job."""
+        self._origins[origin.task] = origin
+
+    def number(self, unit: Unit, queue: str, task: str) -> int:
+        """Return the number of a lane, adding it and the task's origin where they are new."""
+        lane = Lane(queue, task)
+        number = self._numbers.get(lane)
+        if number is not None and self._origins.get(task) is self._declared.get(task):
+            return number
+        connection = unit.connection.cursor()
+        connection.row_factory = None
+        queue_number = _intern(connection, "liteq_queues", queue)
+        task_number = _intern(connection, "liteq_tasks", task)
+        connection.execute(
+            "INSERT INTO liteq_lanes (queue, task) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (queue_number, task_number),
+        )
+        number = int(
+            connection.execute(
+                "SELECT id FROM liteq_lanes WHERE queue = ? AND task = ?", (queue_number, task_number)
+            ).fetchone()[0]
+        )
+        self._store_origin(connection, task)
+        if unit.own:
+            unit.after_commit.append(lambda: self._learn(number, lane))
+        return number
+
+    def _store_origin(self, connection: sqlite3.Cursor, task: str) -> None:
+        origin = self._origins.get(task)
+        if origin is not None:
+            connection.execute(
+                "UPDATE liteq_tasks SET module = ?1, root = ?2, directory = ?3 WHERE name = ?4 "
+                "AND (module IS NOT ?1 OR root IS NOT ?2 OR directory IS NOT ?3)",
+                (origin.module, origin.root, origin.directory, task),
+            )
+
+    def _learn(self, number: int, lane: Lane) -> None:
+        self._numbers[lane] = number
+        self._names[number] = lane
+        if lane.task in self._origins:
+            self._declared[lane.task] = self._origins[lane.task]
+
+    def name(self, connection: sqlite3.Connection, number: int) -> Lane:
+        """Return the names of a lane; `connection` is read only for one not met before."""
+        lane = self._names.get(number)
+        if lane is None:
+            lane = Lane(
+                *connection.execute(
+                    "SELECT q.name, t.name FROM liteq_lanes l JOIN liteq_queues q ON q.id = l.queue "
+                    "JOIN liteq_tasks t ON t.id = l.task WHERE l.id = ?",
+                    (number,),
+                ).fetchone()
+            )
+            # Read inside a transaction that may be rolled back, this could be a lane that never was; but
+            # readers see committed lanes only, and a claiming transaction adds none.
+            self._names[number] = lane
+        return lane
+
+
+def _intern(connection: sqlite3.Cursor, table: str, name: str) -> int:
+    connection.execute(f"INSERT INTO {table} (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+    return int(connection.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()[0])

@@ -1,0 +1,83 @@
+"""The life locks of workers: files whose lock is free exactly when their worker is dead."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from liteq.transports.sqlite.oslock import OsLock, is_free
+from liteq.transports.sqlite.place import SideFolder
+
+__all__ = ["Lives"]
+
+SETTLED_AFTER = 10.0
+"""Seconds; a side file younger than this may belong to a worker that is just starting."""
+
+
+class Lives:
+    """The life locks that this process holds, and the tidying of those that the dead left behind."""
+
+    def __init__(self, side: SideFolder) -> None:
+        self._side = side
+        self._lock = threading.Lock()
+        self._unnamed: dict[str, OsLock] = {}
+        self._held: dict[int, OsLock] = {}
+
+    def begin(self) -> str:
+        """Take a new life lock, before its worker is registered, and return its name."""
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        lock = OsLock(self._side.life(name))
+        while not lock.try_acquire():
+            # Somebody looks at this very moment whether it is free.
+            time.sleep(0.001)
+        with self._lock:
+            self._unnamed[name] = lock
+        return name
+
+    def name(self, holder: int, life: str) -> None:
+        """Say whose life it is."""
+        with self._lock:
+            self._held[holder] = self._unnamed.pop(life)
+
+    def end(self, holder: int) -> None:
+        """Let go of a worker's life lock and remove its file and slot."""
+        with self._lock:
+            lock = self._held.pop(holder, None)
+        if lock is not None:
+            _remove(lock.path)
+            lock.close()
+            _remove(self._side.slot(holder))
+
+    def tidy(self, known: Collection[int]) -> None:
+        """Remove the side files of workers that are neither registered nor alive."""
+        with contextlib.suppress(OSError):
+            for entry in sorted(self._side.path.iterdir()):
+                kind, _, rest = entry.name.partition("-")
+                if time.time() - entry.stat().st_mtime < SETTLED_AFTER:
+                    continue
+                if kind == "slot" and rest.isdigit() and int(rest) not in known:
+                    _remove(entry)
+                elif kind == "life" and is_free(entry):
+                    # Free with its worker still registered: it is dead all the same, and a file that is
+                    # not there counts as free.
+                    _remove(entry)
+
+    def close(self) -> None:
+        """Let go of all; idempotent."""
+        with self._lock:
+            locks = [*self._held.values(), *self._unnamed.values()]
+            self._held.clear()
+            self._unnamed.clear()
+        for lock in locks:
+            _remove(lock.path)
+            lock.close()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

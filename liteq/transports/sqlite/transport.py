@@ -1,0 +1,331 @@
+"""The SQLite transport: the port's verbs, each one transaction on the file, then the doorbell."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from liteq.job import (
+    Claim,
+    ClaimRequest,
+    Finding,
+    Job,
+    JobFilter,
+    LaneCount,
+    NewJob,
+    Running,
+    TaskOrigin,
+    Transition,
+    Turn,
+    WorkerInfo,
+    WorkerRecord,
+)
+from liteq.transport import Listener, RunningSlot, Transport
+from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry
+from liteq.transports.sqlite.claiming import Holder, new_token
+from liteq.transports.sqlite.connection import Database, Durability, Unit
+from liteq.transports.sqlite.doorbell import Doorbells
+from liteq.transports.sqlite.foreign import lend
+from liteq.transports.sqlite.lanes import Lanes
+from liteq.transports.sqlite.lives import Lives
+from liteq.transports.sqlite.oslock import OsLock
+from liteq.transports.sqlite.place import is_private
+from liteq.transports.sqlite.producing import insert_jobs
+from liteq.transports.sqlite.settling import settle
+from liteq.transports.sqlite.slot import FileSlot, read_slot
+
+__all__ = ["SqliteTransport"]
+
+LOOK_INTERVAL = 1.0
+"""Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
+TIDY_WAL = 4 * 1024 * 1024
+"""Bytes of WAL from which the maintainer checkpoints."""
+
+
+class SqliteTransport(Transport):
+    """A queue in one SQLite file."""
+
+    crosses_processes = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability = "full",
+        create: bool = True,
+        busy_timeout: float = 30.0,
+    ) -> None:
+        """Open or create the queue's file.
+
+        Args:
+            path: the file; its folder must exist.
+            durability: `full`: a commit survives a power cut; `normal`: it may lose about the last second.
+            create: whether a missing file, or missing tables in another program's database, are made.
+            busy_timeout: seconds to wait for the write lock before `StoreBusyError`.
+
+        Raises:
+            StoreError: the file cannot serve; the subclass and the message say why.
+        """
+        self._database = Database(path, durability=durability, create=create, busy_timeout=busy_timeout)
+        self.path = self._database.path
+        self.url = str(self.path)
+        self._side = self._database.side
+        self._lanes = Lanes()
+        self._bells = Doorbells(self._side)
+        self._lives = Lives(self._side)
+        self._tidied_to = 0
+        self._closed = False
+        self._closing = threading.Lock()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what the file says may be imported: it is this user's, and nobody else may write it."""
+        return is_private(self.path)
+
+    # ---- producing -------------------------------------------------------------------------------
+
+    def declare(self, origin: TaskOrigin) -> None:
+        self._lanes.declare(origin)
+
+    def enqueue(self, jobs: Sequence[NewJob], now: float) -> list[bool]:
+        if not jobs:
+            return []
+        with self._database.write() as unit:
+            stored = insert_jobs(unit, self._lanes, jobs, now)
+            self._ring_after(unit, jobs, stored, now)
+        return stored
+
+    def enqueue_on(self, connection: sqlite3.Connection, jobs: Sequence[NewJob], now: float) -> list[bool]:
+        """Store jobs through a connection that the caller opened on this file, in its transaction.
+
+        Without an open transaction on an autocommit connection, the jobs are committed here. Workers are
+        rung in that case; else they find the jobs at their next look, within a second of the commit.
+
+        Raises:
+            ConfigurationError: the connection's main database is another file.
+            StoreError: SQLite refused the write.
+        """
+        with lend(connection, self.path) as unit:
+            stored = insert_jobs(unit, self._lanes, jobs, now)
+            self._ring_after(unit, jobs, stored, now)
+        return stored
+
+    def _ring_after(self, unit: Unit, jobs: Sequence[NewJob], stored: list[bool], now: float) -> None:
+        queues = [
+            job.queue
+            for job, is_stored in zip(jobs, stored, strict=True)
+            if is_stored and (job.eta is None or job.eta <= now + LOOK_INTERVAL)
+        ]
+        if queues:
+            unit.after_commit.append(lambda: self._bells.ring_for_jobs(len(queues), set(queues)))
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._database.user_transaction()
+
+    # ---- working ---------------------------------------------------------------------------------
+
+    def register(self, worker: WorkerInfo, visibility_timeout: float, now: float) -> int:
+        life = self._lives.begin()
+        with self._database.write() as unit:
+            holder = registry.add(unit.connection.cursor(), worker, life, visibility_timeout, now)
+        self._lives.name(holder, life)
+        return holder
+
+    def unregister(self, holder: int) -> None:
+        self.expel(holder, None)
+        self._lives.end(holder)
+
+    def turn(
+        self,
+        holder: int,
+        now: float,
+        settlements: Sequence[Transition] = (),
+        request: ClaimRequest | None = None,
+    ) -> Turn:
+        claimed: list[Claim] = []
+        refused: list[Transition] = []
+        with self._database.write() as unit:
+            cursor = unit.connection.cursor()
+            if settlements:
+                refused = settle(cursor, settlements, now)
+            expired = claiming.expire_waiting(cursor, now)
+            claiming.promote_due(cursor, now)
+            if request is not None and registry.renew_if_needed(cursor, holder, now):
+                lease = Holder(holder, new_token())
+                claimed = claiming.claim(unit.connection, self._lanes, request, lease, now)
+        self._ring_settled(settlements, expired, now)
+        return Turn(claimed, refused)
+
+    def _ring_settled(self, settlements: Sequence[Transition], expired: list[str], now: float) -> None:
+        finished = [to.id for to in settlements if to.due is None] + expired
+        if finished:
+            self._bells.ring_for_results(finished)
+        soon = [to for to in settlements if to.due is not None and to.due <= now + LOOK_INTERVAL]
+        if soon:
+            # Whichever queue they are of: a worker that does not serve it goes back to sleep.
+            self._bells.ring_for_all_jobs()
+
+    def is_registered(self, holder: int) -> bool:
+        with self._database.read() as connection:
+            return registry.is_registered(connection, holder)
+
+    def update_state(self, seq: int, token: int, state: str, result: bytes | None) -> bool:
+        with self._database.write() as unit:
+            changed = unit.connection.execute(
+                "UPDATE liteq_jobs SET state = ?, result = ? WHERE seq = ? AND token = ?",
+                (state, result, seq, token),
+            ).rowcount
+        return changed == 1
+
+    def renew(self, holders: Collection[int], visibility_timeout: float, now: float) -> None:
+        with self._database.read() as connection:
+            needing = registry.with_leases(connection, holders)
+        if needing:
+            with self._database.write() as unit:
+                registry.renew(unit.connection.cursor(), needing, now + visibility_timeout)
+
+    def next_due(self, request: ClaimRequest) -> float | None:
+        with self._database.read() as connection:
+            if claiming.open_lanes(connection, self._lanes, request):
+                return 0.0
+            due = connection.execute("SELECT min(due) FROM liteq_jobs WHERE stage = 1").fetchone()[0]
+        return None if due is None else float(due)
+
+    def slot(self, holder: int) -> RunningSlot:
+        return FileSlot(self._side.slot(holder))
+
+    def running(self, holder: int) -> Running | None:
+        return read_slot(self._side.slot(holder))
+
+    # ---- recovering ------------------------------------------------------------------------------
+
+    def workers(self) -> list[WorkerRecord]:
+        with self._database.read() as connection:
+            return registry.list_workers(connection, self._side)
+
+    def expel(self, holder: int, seen_expires: float | None) -> bool:
+        with self._database.write() as unit:
+            return registry.expel(unit.connection.cursor(), holder, seen_expires)
+
+    def leases(self, holder: int) -> list[Claim]:
+        with self._database.read() as connection:
+            return reading.leased_by(connection, self._lanes, holder)
+
+    # ---- reading and managing --------------------------------------------------------------------
+
+    def get(self, job_ids: Sequence[str]) -> list[Job | None]:
+        with self._database.read() as connection:
+            return reading.get_jobs(connection, self._lanes, job_ids)
+
+    def find(self, which: JobFilter) -> list[Job]:
+        with self._database.read() as connection:
+            return reading.find_jobs(connection, self._lanes, which)
+
+    def count(self) -> list[LaneCount]:
+        with self._database.read() as connection:
+            return reading.count_lanes(connection, self._lanes)
+
+    def origins(self) -> list[TaskOrigin]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT name, module, root, directory FROM liteq_tasks WHERE module IS NOT NULL ORDER BY id"
+            ).fetchall()
+        return [TaskOrigin(*row) for row in rows]
+
+    def revoke(self, job_ids: Sequence[str], now: float, reason: str) -> list[bool]:
+        with self._database.write() as unit:
+            revoked = managing.revoke(unit.connection.cursor(), job_ids, now, reason)
+        self._bells.ring_for_results(job_ids)
+        return revoked
+
+    def purge(self, queues: Sequence[str] | None, now: float) -> int:
+        with self._database.write() as unit:
+            purged = managing.purge(unit.connection.cursor(), queues, now)
+        if purged:
+            self._bells.ring_for_results([""])
+        return purged
+
+    def requeue(self, job_ids: Sequence[str], now: float) -> list[bool]:
+        with self._database.write() as unit:
+            done = managing.requeue(unit.connection.cursor(), job_ids, now)
+        if any(done):
+            self._bells.ring_for_all_jobs()
+        return done
+
+    def forget(self, job_id: str) -> bool:
+        with self._database.write() as unit:
+            return managing.forget(unit.connection.cursor(), job_id)
+
+    def sweep(self, now: float, limit: int = 1000) -> int:
+        with self._database.read() as connection:
+            at = managing.next_sweep(connection)
+        if at is None or at > now:
+            return 0
+        with self._database.write() as unit:
+            cursor = unit.connection.cursor()
+            expired = claiming.expire_waiting(cursor, now, limit)
+            discarded = managing.discard_results(cursor, now, limit)
+        if expired:
+            self._bells.ring_for_results(expired)
+        return len(expired) + discarded
+
+    def next_sweep(self) -> float | None:
+        with self._database.read() as connection:
+            return managing.next_sweep(connection)
+
+    # ---- waking ----------------------------------------------------------------------------------
+
+    def listen_for_jobs(self, queues: Sequence[str] | None = None) -> Listener:
+        return self._bells.listen_for_jobs(queues)
+
+    def listen_for_result(self, job_id: str | None = None) -> Listener:
+        return self._bells.listen_for_result(job_id)
+
+    # ---- the store itself ------------------------------------------------------------------------
+
+    @contextmanager
+    def lead(self) -> Iterator[bool]:
+        lock = OsLock(self._side.lead)
+        try:
+            yield lock.try_acquire()
+        finally:
+            lock.close()
+
+    def tend(self, now: float) -> None:
+        self._database.check_identity()
+        with self._database.read() as connection:
+            changes = connection.execute("PRAGMA data_version").fetchone()[0]
+        size = self._database.wal_size()
+        overgrown = size > TIDY_WAL
+        # At `normal` nothing but a checkpoint syncs, and a power cut is to lose about a second at most.
+        unsynced = self._database.durability == "normal" and changes != self._tidied_to
+        if overgrown or unsynced:
+            self._database.checkpoint()
+            self._tidied_to = changes
+        self._lives.tidy({record.holder for record in self.workers()})
+
+    def diagnose(self, now: float) -> list[Finding]:
+        records = self.workers()
+        with self._database.read() as connection:
+            return diagnosis.examine(connection, self.path, records, self._database.wal_size(), now)
+
+    def describe(self) -> list[tuple[str, str]]:
+        return [
+            ("file", str(self.path)),
+            ("durability", self._database.durability),
+            ("sqlite", diagnosis.sqlite_version()),
+        ]
+
+    def close(self) -> None:
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        with contextlib.suppress(OSError):
+            self._bells.close()
+        self._database.close()
+        self._lives.close()

@@ -1,0 +1,58 @@
+"""The turnstile that every writer passes before `BEGIN IMMEDIATE`.
+
+SQLite's own busy handler sleeps up to 100 ms between looks, which starves writers: with 8 of them the
+longest wait measured was 2.9 s. Here a writer looks every fraction of a millisecond, at random, which
+bounds the tail (92 ms with 8 writers) at the throughput of a blocking `flock` and with fairer shares;
+and, unlike a blocking call, it can give up at a deadline when the holder is suspended. See ADR 2.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from liteq.errors import StoreBusyError
+from liteq.transports.sqlite.oslock import OsLock
+
+__all__ = ["Turnstile"]
+
+FIRST_SLEEP = 0.000_05
+LONGEST_SLEEP = 0.001
+
+
+class Turnstile:
+    """A lock that one writer at a time holds, over all processes that use the queue's file."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = OsLock(path)
+
+    def acquire(self, timeout: float) -> None:
+        """Wait until it is this writer's turn.
+
+        Args:
+            timeout: the most seconds to wait.
+
+        Raises:
+            StoreBusyError: somebody else held it all that time.
+        """
+        if self._lock.try_acquire():
+            return
+        deadline = time.monotonic() + timeout
+        sleep = FIRST_SLEEP
+        while not self._lock.try_acquire():
+            if time.monotonic() >= deadline:
+                raise StoreBusyError(
+                    f"{self._lock.path.parent}: another process has kept the write lock for {timeout:g} s. "
+                    "It may be suspended, or hold a transaction open; end it, or raise busy_timeout."
+                )
+            time.sleep(sleep * random.random())
+            sleep = min(sleep * 1.5, LONGEST_SLEEP)
+
+    def release(self) -> None:
+        """Let the next writer pass."""
+        self._lock.release()
+
+    def close(self) -> None:
+        """Close the lock's file; idempotent."""
+        self._lock.close()

@@ -1,0 +1,370 @@
+"""The queue's file: what is refused, what is noticed, and what it is made of."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from liteq.errors import (
+    ConfigurationError,
+    NewerStoreError,
+    NotAQueueError,
+    NotSupportedError,
+    StoreBusyError,
+    StoreReplacedError,
+    StoreUnavailableError,
+)
+from liteq.job import ClaimRequest, NewJob, WorkerInfo
+from liteq.transports.sqlite.bell import DatagramBell
+from liteq.transports.sqlite.diagnosis import has_wal_fix
+from liteq.transports.sqlite.oslock import OsLock, is_free
+from liteq.transports.sqlite.place import file_system_of
+from liteq.transports.sqlite.schema import MIGRATIONS, SCHEMA, VERSION, read_version, run_migrations
+from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transports.sqlite.turnstile import Turnstile
+
+JOB = NewJob("id", "tasks.noop", b"payload")
+
+
+def schema_of(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE name LIKE 'liteq%' ORDER BY name"
+    ).fetchall()
+
+
+def test_migrations_lead_to_the_fresh_schema() -> None:
+    fresh, migrated = sqlite3.connect(":memory:"), sqlite3.connect(":memory:", isolation_level=None)
+    for statement in SCHEMA:
+        fresh.execute(statement)
+    run_migrations(migrated)
+    assert schema_of(migrated) == schema_of(fresh)
+    assert read_version(migrated) == VERSION == len(MIGRATIONS)
+
+
+def test_each_older_version_becomes_the_newest() -> None:
+    for older in range(VERSION):
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        if older:
+            run_migrations(connection, MIGRATIONS[:older])
+        run_migrations(connection)
+        fresh = sqlite3.connect(":memory:")
+        for statement in SCHEMA:
+            fresh.execute(statement)
+        assert schema_of(connection) == schema_of(fresh)
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    run_migrations(connection)
+    before = schema_of(connection)
+    with pytest.raises(sqlite3.OperationalError):
+        run_migrations(connection, (*MIGRATIONS, ("CREATE TABLE liteq_more (a)", "not SQL")))
+    assert schema_of(connection) == before
+    assert read_version(connection) == VERSION
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="its folder does not exist"):
+        SqliteTransport(tmp_path / "missing" / "queue.db")
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="is a directory"):
+        SqliteTransport(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("remember the milk\n" * 100)
+    with pytest.raises(NotAQueueError, match="not a SQLite database"):
+        SqliteTransport(path)
+    assert path.read_text() == "remember the milk\n" * 100
+
+
+def test_a_missing_file_is_refused_where_creating_is_not_allowed(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="there is no queue here"):
+        SqliteTransport(tmp_path / "queue.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_programs_database_is_refused_where_creating_is_not_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as own:
+        own.execute("CREATE TABLE orders (id)")
+    own.close()
+    with pytest.raises(NotAQueueError, match="without liteq's tables"):
+        SqliteTransport(path, create=False)
+    own = sqlite3.connect(path)
+    assert own.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]
+    assert own.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    own.close()
+
+
+def test_a_file_of_a_newer_liteq_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    SqliteTransport(path).close()
+    with sqlite3.connect(path) as newer:
+        newer.execute("UPDATE liteq_meta SET value = ? WHERE key = 'version'", (VERSION + 1,))
+    newer.close()
+    before = path.read_bytes()
+    with pytest.raises(NewerStoreError, match="made by a newer liteq"):
+        SqliteTransport(path)
+    assert path.read_bytes() == before
+
+
+def test_a_worker_stops_writing_when_a_newer_liteq_migrates_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    with SqliteTransport(path) as transport:
+        transport.enqueue([JOB], 0.0)
+        newer = sqlite3.connect(path)
+        newer.execute("UPDATE liteq_meta SET value = ? WHERE key = 'version'", (VERSION + 1,))
+        newer.commit()
+        with pytest.raises(NewerStoreError):
+            transport.enqueue([JOB._replace(id="other")], 0.0)
+        assert newer.execute("SELECT id FROM liteq_jobs").fetchall() == [("id",)]
+        newer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+def test_a_file_that_is_deleted_or_replaced_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    with SqliteTransport(path) as transport:
+        path.rename(tmp_path / "moved.db")
+        with pytest.raises(StoreReplacedError, match="was deleted"):
+            transport.enqueue([JOB], 0.0)
+        sqlite3.connect(path).close()
+        path.touch()
+        with pytest.raises(StoreReplacedError, match="was replaced"):
+            transport.enqueue([JOB], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [("/home/me/project", "ext4"), ("/mnt/a share/queues", "nfs4"), ("/mnt", "ext4"), ("/tmp", "tmpfs")],
+)
+def test_the_file_system_is_that_of_the_innermost_mount(folder: str, kind: str) -> None:
+    table = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "40 22 0:30 / /tmp rw - tmpfs tmpfs rw\n"
+        "41 22 0:31 / /mnt/a\\040share rw - nfs4 server:/export rw\n"
+        "unreadable\n"
+    )
+    assert file_system_of(Path(folder), table) == kind
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = f"41 22 0:31 / {tmp_path} rw - nfs4 server:/export rw\n"
+    monkeypatch.setattr(
+        "liteq.transports.sqlite.place.file_system_of", lambda folder: file_system_of(folder, table)
+    )
+    with pytest.raises(StoreUnavailableError, match="network file system"):
+        SqliteTransport(tmp_path / "queue.db")
+
+
+def test_the_wait_for_a_suspended_writer_ends_at_the_deadline(tmp_path: Path) -> None:
+    held, waiting = Turnstile(tmp_path / "turnstile"), Turnstile(tmp_path / "turnstile")
+    held.acquire(1.0)
+    with pytest.raises(StoreBusyError, match="kept the write lock"):
+        waiting.acquire(0.02)
+    held.release()
+    waiting.acquire(0.0)
+
+
+def test_a_transaction_of_a_foreign_connection_is_waited_for_no_longer_than_the_timeout(
+    tmp_path: Path,
+) -> None:
+    with SqliteTransport(tmp_path / "queue.db", busy_timeout=0.05) as transport:
+        foreign = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError):
+            transport.enqueue([JOB], 0.0)
+        foreign.execute("ROLLBACK")
+        foreign.close()
+        assert transport.enqueue([JOB], 0.0) == [True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_connection_from_before_a_fork_is_refused_and_locks_do_not_survive_in_the_child(
+    tmp_path: Path,
+) -> None:
+    # In a program of its own, because a forked test runner would go on with the tests.
+    script = f"""
+import os, sys
+from pathlib import Path
+from liteq.errors import NotSupportedError
+from liteq.job import NewJob
+from liteq.transports.sqlite.oslock import OsLock
+from liteq.transports.sqlite.transport import SqliteTransport
+transport = SqliteTransport(Path({str(tmp_path / "queue.db")!r}))
+lock = OsLock(Path({str(tmp_path / "lock")!r}))
+lock.try_acquire()
+child = os.fork()
+if child == 0:
+    try:
+        transport.enqueue([NewJob("id", "tasks.noop", b"")], 0.0)
+    except NotSupportedError as error:
+        print("refused:", error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+sleeper = os.fork()
+if sleeper == 0:
+    import time
+    os.close(1)
+    os.close(2)
+    time.sleep(60)
+    os._exit(0)
+print(sleeper, flush=True)
+os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+    )
+    refused, sleeper = done.stdout.splitlines()
+    try:
+        assert "opened before a fork" in refused
+        assert is_free(tmp_path / "lock")
+    finally:
+        os.kill(int(sleeper), signal.SIGKILL)
+
+
+def test_a_lock_is_seen_by_a_second_open_in_the_same_process(tmp_path: Path) -> None:
+    lock = OsLock(tmp_path / "lock")
+    assert lock.try_acquire()
+    assert not is_free(tmp_path / "lock")
+    lock.release()
+    assert is_free(tmp_path / "lock")
+    assert is_free(tmp_path / "never made")
+    lock.close()
+
+
+def test_the_users_transaction_cannot_be_ended_from_inside(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        for end in ("commit", "rollback"):
+            with pytest.raises(NotSupportedError), transport.transaction() as connection:
+                getattr(connection, end)()
+        with pytest.raises(NotSupportedError), transport.transaction() as connection:
+            connection.executescript("SELECT 1")
+        with pytest.raises(NotSupportedError), transport.transaction() as connection, connection:
+            pass
+        with (
+            pytest.raises(NotSupportedError, match="ended the transaction"),
+            transport.transaction() as connection,
+        ):
+            connection.execute("COMMIT")
+        with (
+            pytest.raises(NotSupportedError, match="already"),
+            transport.transaction(),
+            transport.transaction(),
+        ):
+            pass
+        assert transport.enqueue([JOB], 0.0) == [True]
+
+
+def test_a_lane_of_a_rolled_back_transaction_is_not_remembered(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        with pytest.raises(ZeroDivisionError), transport.transaction():
+            transport.enqueue([JOB], 0.0)
+            raise ZeroDivisionError
+        transport.enqueue([JOB._replace(task="another.task")], 0.0)
+        transport.enqueue([JOB._replace(id="second")], 0.0)
+        found = {job.id: job.task for job in transport.get(["id", "second"]) if job is not None}
+    assert found == {"id": "another.task", "second": "tasks.noop"}
+
+
+def test_a_connection_on_another_file_is_refused(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        other = sqlite3.connect(tmp_path / "other.db")
+        with pytest.raises(ConfigurationError, match="the queue on"):
+            transport.enqueue_on(other, [JOB], 0.0)
+        other.close()
+
+
+def test_a_foreign_connection_joins_whatever_its_mode_and_row_factory(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        for number, isolation in enumerate((None, "", "IMMEDIATE")):
+            connection = sqlite3.connect(tmp_path / "queue.db", isolation_level=isolation)
+            connection.row_factory = lambda cursor, row: {"row": row}
+            job = JOB._replace(id=str(number), payload=b"p" * 5000)
+            assert transport.enqueue_on(connection, [job], 0.0) == [True]
+            connection.commit()
+            connection.close()
+        assert [job is not None for job in transport.get(["0", "1", "2"])] == [True] * 3
+
+
+def test_large_payloads_come_and_go_with_their_jobs(tmp_path: Path) -> None:
+    large = b"x" * 500_000
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        transport.enqueue([JOB._replace(payload=large)], 0.0)
+        holder = transport.register(WorkerInfo("w", "host", 1, 1), 60.0, 0.0)
+        [claim] = transport.claim(holder, ClaimRequest({"tasks.noop": 1}), 1.0)
+        assert claim.payload == large
+        [job] = transport.get(["id"])
+        assert job is not None
+        assert job.payload == large
+        transport.purge(None, 1.0)
+    raw = sqlite3.connect(tmp_path / "queue.db")
+    raw.execute("DELETE FROM liteq_jobs")
+    assert raw.execute("SELECT count(*) FROM liteq_bodies").fetchone() == (0,)
+    raw.close()
+
+
+def test_an_idle_look_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    with SqliteTransport(path) as transport:
+        holder = transport.register(WorkerInfo("w", "host", 1, 1), 60.0, 0.0)
+        watcher = sqlite3.connect(path)
+        before = watcher.execute("PRAGMA data_version").fetchone()
+        request = ClaimRequest({"tasks.noop": 1})
+        for now in range(1, 100):
+            transport.next_due(request)
+            transport.sweep(now)
+            transport.tend(now)
+            transport.renew([holder], 60.0, now)
+            transport.workers()
+            transport.next_sweep()
+        assert watcher.execute("PRAGMA data_version").fetchone() == before
+        watcher.close()
+
+
+def test_what_the_dead_left_behind_is_tidied_away(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        side = tmp_path / "queue.db.liteq"
+        holder = transport.register(WorkerInfo("w", "host", 1, 1), 60.0, 0.0)
+        slot = transport.slot(holder)
+        for name in ("life-1-dead", "slot-99"):
+            (side / name).touch()
+        old = time.time() - 60
+        for entry in side.iterdir():
+            os.utime(entry, (old, old))
+        transport.tend(0.0)
+        left = {entry.name.partition("-")[0] for entry in side.iterdir()}
+        assert not (side / "life-1-dead").exists()
+        assert not (side / "slot-99").exists()
+        assert {"life", "slot"} <= left
+        slot.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed"),
+    [((3, 40, 1), False), ((3, 44, 6), True), ((3, 45, 0), False), ((3, 50, 7), True), ((3, 51, 2), False)],
+)
+def test_doctor_knows_which_sqlite_has_the_wal_fix(version: tuple[int, ...], fixed: bool) -> None:
+    assert has_wal_fix(version) is fixed
+    assert has_wal_fix((3, 51, 3))
+
+
+def test_a_datagram_bell_rings_for_its_secret_only() -> None:
+    bell = DatagramBell()
+    DatagramBell.ring_at(bell.address ^ 1 << 20)
+    assert not bell.wait(0.05)
+    bell.ring()
+    assert bell.wait(5.0)
+    assert not bell.wait(0.0)
+    bell.close()
