@@ -281,8 +281,8 @@ def test_a_lane_of_a_rolled_back_transaction_is_not_remembered(tmp_path: Path) -
 def test_a_connection_on_another_file_is_refused(tmp_path: Path) -> None:
     with SqliteTransport(tmp_path / "queue.db") as transport:
         other = sqlite3.connect(tmp_path / "other.db")
-        with pytest.raises(ConfigurationError, match="the queue on"):
-            transport.enqueue_on(other, [JOB], 0.0)
+        with pytest.raises(ConfigurationError, match="the queue's own file"):
+            transport.check_connection(other)
         other.close()
 
 

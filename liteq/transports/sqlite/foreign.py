@@ -5,14 +5,37 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from liteq.errors import ConfigurationError
 from liteq.transports.sqlite.connection import Unit
 from liteq.transports.sqlite.trouble import translated
 
-__all__ = ["lend"]
+__all__ = ["check_connection", "lend"]
+
+
+def check_connection(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a connection that cannot carry this queue's jobs.
+
+    Raises:
+        ConfigurationError: it is no sqlite3 connection, cannot be used, or its main database is another file.
+    """
+    if not isinstance(connection, sqlite3.Connection):
+        raise ConfigurationError(f"using() takes an open sqlite3.Connection, not {connection!r}.")
+    try:
+        with closing(connection.cursor()) as cursor:
+            # The caller may have set a row factory; plain tuples are wanted here.
+            cursor.row_factory = None
+            files = {name: file for _, name, file in cursor.execute("PRAGMA database_list")}
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"The connection given to using() cannot be used: {error}") from error
+    file = files.get("main") or ""
+    if os.path.realpath(file) != os.fspath(path) or not file:
+        raise ConfigurationError(
+            f"using() needs a connection to the queue's own file {path}, and this one is to "
+            f"{file or 'a database in memory'}; a job and your rows can only commit together in one file."
+        )
 
 
 @contextmanager
@@ -20,11 +43,9 @@ def lend(connection: sqlite3.Connection, path: Path) -> Iterator[Unit]:
     """Lend the user's connection for one write; commits only where the user left that to SQLite.
 
     Raises:
-        ConfigurationError: its main database is another file.
         StoreError: SQLite refused the write.
     """
     with translated(path):
-        _check_file(connection, path)
         # An automatic checkpoint of this connection could race our writers, which old SQLite does not bear.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         unit = Unit(connection, own=False)
@@ -42,15 +63,3 @@ def lend(connection: sqlite3.Connection, path: Path) -> Iterator[Unit]:
             raise
     for action in unit.after_commit:
         action()
-
-
-def _check_file(connection: sqlite3.Connection, path: Path) -> None:
-    cursor = connection.cursor()
-    cursor.row_factory = None
-    files = [row[2] for row in cursor.execute("PRAGMA database_list") if row[1] == "main"]
-    main = files[0] if files else ""
-    if not main or os.path.realpath(main) != os.fspath(path):
-        raise ConfigurationError(
-            f"this connection is on {main or 'a database without a file'}, and the queue on {path}; "
-            "a job can only be part of a transaction on the queue's own file."
-        )

@@ -5,7 +5,7 @@ One row of `liteq_jobs` tells the whole story of a job. Its `stage` says where i
 for ready and delayed jobs together, 50,000 delayed jobs made a claim 185 times slower. A *lane* is one
 pair of queue name and task, interned to an integer: a worker claims from the lanes that it serves and
 knows, so that jobs of tasks it does not know cost it nothing. Payloads above `INLINE_PAYLOAD` bytes live in
-`liteq_bodies`, because SQLite writes a row anew with every change of it (ADR 1).
+`liteq_bodies`, because SQLite writes a row anew with every change of it (ADR 2).
 
 The version is a row of `liteq_meta` and not `PRAGMA user_version`, which may be in use by the
 application whose database this is. All names start with `liteq_` for the same reason.

@@ -29,7 +29,7 @@ from liteq.transports.sqlite import claiming, diagnosis, managing, reading, regi
 from liteq.transports.sqlite.claiming import Holder, new_token
 from liteq.transports.sqlite.connection import Database, Durability, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
-from liteq.transports.sqlite.foreign import lend
+from liteq.transports.sqlite.foreign import check_connection, lend
 from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.lives import Lives
 from liteq.transports.sqlite.oslock import OsLock
@@ -99,14 +99,22 @@ class SqliteTransport(Transport):
             self._ring_after(unit, jobs, stored, now)
         return stored
 
+    def check_connection(self, connection: sqlite3.Connection) -> None:
+        """Refuse a connection of the caller's that cannot carry jobs.
+
+        Raises:
+            ConfigurationError: it is no sqlite3 connection, cannot be used, or its main database is another
+                file.
+        """
+        check_connection(connection, self.path)
+
     def enqueue_on(self, connection: sqlite3.Connection, jobs: Sequence[NewJob], now: float) -> list[bool]:
-        """Store jobs through a connection that the caller opened on this file, in its transaction.
+        """Store jobs through a connection that `check_connection` let pass, in the caller's transaction.
 
         Without an open transaction on an autocommit connection, the jobs are committed here. Workers are
         rung in that case; else they find the jobs at their next look, within a second of the commit.
 
         Raises:
-            ConfigurationError: the connection's main database is another file.
             StoreError: SQLite refused the write.
         """
         with lend(connection, self.path) as unit:

@@ -3,7 +3,7 @@
 SQLite's own busy handler sleeps up to 100 ms between looks, which starves writers: with 8 of them the
 longest wait measured was 2.9 s. Here a writer looks every fraction of a millisecond, at random, which
 bounds the tail (92 ms with 8 writers) at the throughput of a blocking `flock` and with fairer shares;
-and, unlike a blocking call, it can give up at a deadline when the holder is suspended. See ADR 2.
+and, unlike a blocking call, it can give up at a deadline when the holder is suspended. See ADR 3.
 """
 
 from __future__ import annotations
