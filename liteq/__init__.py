@@ -1,0 +1,108 @@
+"""liteq: a task queue with no server. One SQLite file is the broker and the result store.
+
+A program decorates functions and enqueues their calls; worker processes on the same file run them::
+
+    from liteq import Queue
+
+    q = Queue("queue.db")
+
+    @q.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    if __name__ == "__main__":
+        with q.start_workers(2):
+            print(add.delay(1, 2).get(timeout=10))
+"""
+
+from __future__ import annotations
+
+from liteq.canvas import Signature
+from liteq.codec import register_codec, register_type
+from liteq.errors import (
+    CodecError,
+    ConfigurationError,
+    DecodingError,
+    DuplicateTaskError,
+    EncodingError,
+    ExtraRequiredError,
+    Ignore,
+    ImportGuardError,
+    LiteqError,
+    MaxRetriesExceededError,
+    NewerStoreError,
+    NotAQueueError,
+    NotSupportedError,
+    PayloadTooLargeError,
+    Reject,
+    ResultExpired,
+    ResultTimeoutError,
+    Retry,
+    SignatureError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    StoreReplacedError,
+    StoreUnavailableError,
+    SyncSubtaskError,
+    TaskError,
+    TaskRevokedError,
+    TaskSignal,
+    TimeLimitExceeded,
+    UnknownTaskError,
+    WorkerError,
+    WorkerLostError,
+)
+from liteq.queue import Queue
+from liteq.request import Request
+from liteq.result import AsyncResult
+from liteq.states import State
+from liteq.task import Task
+
+TimeoutError = ResultTimeoutError  # noqa: A001 (Celery's name for what `get(timeout=)` raises)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncResult",
+    "CodecError",
+    "ConfigurationError",
+    "DecodingError",
+    "DuplicateTaskError",
+    "EncodingError",
+    "ExtraRequiredError",
+    "Ignore",
+    "ImportGuardError",
+    "LiteqError",
+    "MaxRetriesExceededError",
+    "NewerStoreError",
+    "NotAQueueError",
+    "NotSupportedError",
+    "PayloadTooLargeError",
+    "Queue",
+    "Reject",
+    "Request",
+    "ResultExpired",
+    "ResultTimeoutError",
+    "Retry",
+    "Signature",
+    "SignatureError",
+    "State",
+    "StoreBusyError",
+    "StoreError",
+    "StoreFullError",
+    "StoreReplacedError",
+    "StoreUnavailableError",
+    "SyncSubtaskError",
+    "Task",
+    "TaskError",
+    "TaskRevokedError",
+    "TaskSignal",
+    "TimeLimitExceeded",
+    "TimeoutError",
+    "UnknownTaskError",
+    "WorkerError",
+    "WorkerLostError",
+    "register_codec",
+    "register_type",
+]

@@ -1,0 +1,86 @@
+"""A task together with options: what `task.options(...)` and `task.using(...)` return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
+
+from liteq.canvas import Callee, Signature
+from liteq.errors import SignatureError
+from liteq.options import CallOptions, Placement, place
+from liteq.result import AsyncResult
+
+__all__ = ["Calling", "Publisher", "call_arguments"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Publisher = Callable[[Sequence[Any], Mapping[str, Any], Placement], AsyncResult[R]]
+"""Enqueues a call: positional arguments, arguments by name, placement."""
+
+
+class Calling(Generic[P, R]):
+    """A task with options, to be called any number of times; typed like the task."""
+
+    __slots__ = ("_given", "_placement", "_publish", "_task", "_zone")
+
+    def __init__(
+        self,
+        task: Callee[AsyncResult[R]],
+        publish: Publisher[R],
+        placement: Placement,
+        zone: tzinfo,
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._task = task
+        self._publish = publish
+        self._placement = placement
+        self._zone = zone
+        self._given: Mapping[str, Any] = {} if given is None else given
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Enqueue a call with these arguments; raises as `Task.delay` does."""
+        return self._publish(args, kwargs, self._placement)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
+        """Enqueue a call with further options; raises as `Task.apply_async` does."""
+        placement = self._place(options) if options else self._placement
+        return self._publish(*call_arguments(self._task.name, args, kwargs), placement)
+
+    def options(self, **options: Unpack[CallOptions]) -> Calling[P, R]:
+        """Return the same with further options, which win over those it has."""
+        given = {**self._given, **options}
+        return Calling(self._task, self._publish, self._place(options), self._zone, given)
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
+        """Return a signature: this call with these arguments and options, as a value."""
+        return Signature(self._task, args, kwargs, self._given)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
+        """Return an immutable signature, which takes no further arguments."""
+        return Signature(self._task, args, kwargs, self._given, immutable=True)
+
+    def _place(self, options: CallOptions) -> Placement:
+        # TypedDict and Mapping[str, Any] are the same dict at run time.
+        return place(self._task.name, self._placement, {**options}, self._zone)
+
+
+def call_arguments(
+    task: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments that `apply_async` was given, or raise SignatureError."""
+    if args is None:
+        args = ()
+    elif not isinstance(args, tuple | list):
+        raise SignatureError(f"Task {task}: args must be a tuple or a list of arguments, not {args!r}.")
+    if kwargs is None:
+        kwargs = {}
+    elif not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+        raise SignatureError(f"Task {task}: kwargs must be a dict of arguments by name, not {kwargs!r}.")
+    return args, kwargs

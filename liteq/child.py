@@ -1,0 +1,237 @@
+"""The entry of a worker process.
+
+A supervisor starts `[sys.executable, "-c", BOOT]` with a pipe as standard input. Its first line is JSON::
+
+    {"path": [sys.path entries], "config": WorkerConfig.to_json(), "messages": file descriptor}
+
+After that a line `stop` ends the loop, and the end of the pipe means that the supervisor is dead: the
+process ends at once, and others recover what it held. `messages` is the writing end of a second pipe (on
+Windows the handle of it), on which the worker sends JSON lines, each with a `type`:
+
+    hello   registered under `holder`; `tasks` has what the supervisor needs to decide about a job that it
+            has killed or lost (again with another holder after an expulsion)
+    limit   a job with a time limit has begun; look at the slot (may be missing if the pipe is full)
+    idle    nothing is ready to run (only with `drain`)
+    failed  cannot go on; `error` is the sentence; exit status 2 follows
+    end     the loop has ended, all is settled; `reason` is "stopped" or "recycle"; exit status 0 follows
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from liteq.clock import SystemClock
+from liteq.errors import LiteqError, TimeLimitExceeded
+from liteq.job import WorkerInfo
+from liteq.opening import open_transport
+from liteq.queue import Queue
+from liteq.registry import collect_tasks
+from liteq.task import Task
+from liteq.worker.config import WorkerConfig
+from liteq.worker.executor import Executor
+from liteq.worker.imports import import_tasks, load_app
+from liteq.worker.log import set_up_logging
+from liteq.worker.loop import LoopEnd, WorkerLoop
+
+__all__ = ["main"]
+
+CANNOT = 2
+"""The exit status of a worker that could not start or go on."""
+
+
+class _Messages:
+    """Sends JSON lines to the supervisor; a supervisor that is gone is no error here."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = _adopt(descriptor)
+        self._lock = threading.Lock()
+        if os.name == "posix":
+            os.set_blocking(self.descriptor, False)
+
+    def send(self, kind: str, *, optional: bool = False, **values: object) -> None:
+        """Send one message; an optional one is left out if the pipe is full."""
+        data = json.dumps({"type": kind, **values}).encode() + b"\n"
+        with self._lock:
+            while data:
+                try:
+                    data = data[os.write(self.descriptor, data) :]
+                except BlockingIOError:
+                    if optional:
+                        return
+                    time.sleep(0.01)
+                except OSError:
+                    return
+
+
+class _Control:
+    """Obeys the supervisor: a line `stop`, the end of the pipe, SIGTERM."""
+
+    def __init__(self) -> None:
+        # Moved away from standard input, so that neither a task nor what it starts reads or holds it.
+        self.descriptor = os.dup(0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        self._loop: WorkerLoop | None = None
+        self._stopping = False
+        threading.Thread(target=self._listen, name="liteq-control", daemon=True).start()
+
+    def attach(self, loop: WorkerLoop) -> None:
+        """Name the loop that a stop is to end."""
+        self._loop = loop
+        if self._stopping:
+            loop.stop()
+
+    def stop(self) -> None:
+        """End the loop, or the process if there is none yet: nothing is held then."""
+        self._stopping = True
+        if self._loop is None:
+            os._exit(0)
+        self._loop.stop()
+
+    def _listen(self) -> None:
+        # Without a buffer: a thread that holds a buffer's lock can crash the interpreter's shutdown.
+        with open(self.descriptor, "rb", buffering=0, closefd=False) as pipe:
+            for line in pipe:
+                if line.strip() == b"stop":
+                    self.stop()
+        os._exit(1)
+
+
+def main(boot: Mapping[str, Any]) -> int:
+    """Run as a worker process until stopped; return the exit status: 0, or 2 if it could not go on.
+
+    Args:
+        boot: what the supervisor wrote on the first line of standard input.
+    """
+    config = WorkerConfig.from_json(boot["config"])
+    _die_with_parent()
+    messages = _Messages(boot["messages"])
+    control = _Control()
+    _handle_signals(control)
+    _keep_from_forks(messages.descriptor, control.descriptor)
+    set_up_logging(config.loglevel, config.name)
+    try:
+        end = _work(config, messages, control)
+    except LiteqError as error:
+        messages.send("failed", error=str(error))
+        return CANNOT
+    messages.send("end", reason=end.value)
+    return 0
+
+
+def _work(config: WorkerConfig, messages: _Messages, control: _Control) -> LoopEnd:
+    tasks = _load_tasks(config)
+    with open_transport(config.url, **config.settings) as transport:
+        executor = Executor(tasks, transport, SystemClock(), hostname=config.hostname)
+        described = {name: _describe(task) for name, task in tasks.items()}
+        loop = WorkerLoop(
+            transport,
+            executor,
+            _info(config),
+            visibility_timeout=config.visibility_timeout,
+            max_jobs=config.max_jobs,
+            on_registered=lambda holder: messages.send("hello", holder=holder, tasks=described),
+            on_time_limit=lambda: messages.send("limit", optional=True),
+            on_idle=(lambda: messages.send("idle")) if config.drain else None,
+        )
+        control.attach(loop)
+        return loop.run()
+
+
+def _info(config: WorkerConfig) -> WorkerInfo:
+    pid = os.getpid()
+    return WorkerInfo(config.name, config.hostname, pid, config.supervisor or pid, config.queues)
+
+
+def _load_tasks(config: WorkerConfig) -> Mapping[str, Task[..., Any]]:
+    import_tasks(config.modules)
+    app = None if config.app is None else load_app(config.app, Queue)
+    return collect_tasks(None if app is None else app.registry)
+
+
+def _describe(task: Task[..., Any]) -> dict[str, object]:
+    """Return what the supervisor needs to decide about a job of this task in the worker's stead."""
+    policy = task.policy
+    return {
+        "max_retries": policy.max_retries,
+        "default_retry_delay": policy.default_retry_delay,
+        "retry_backoff": policy.retry_backoff,
+        "retry_backoff_max": policy.retry_backoff_max,
+        "retry_jitter": policy.retry_jitter,
+        "retries_time_limit": policy.retries_automatically(TimeLimitExceeded),
+        "time_limit": task.time_limit,
+        "max_crashes": task.max_crashes,
+    }
+
+
+# ---- the process itself --------------------------------------------------------------------------
+
+
+def _adopt(descriptor: int) -> int:
+    """Make an inherited descriptor private; on Windows it is a handle, and becomes a descriptor."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.set_handle_inheritable(descriptor, False)
+        return msvcrt.open_osfhandle(descriptor, os.O_WRONLY)
+    os.set_inheritable(descriptor, False)
+    return descriptor
+
+
+def _handle_signals(control: _Control) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        control.stop()
+
+    def ignore(_number: int, _frame: FrameType | None) -> None:
+        # A handler and not SIG_IGN, which programs that a task starts would inherit.
+        return
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, ignore)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, ignore)
+
+
+def _keep_from_forks(*descriptors: int) -> None:
+    """Leave a task's own forked children without our pipes and signal handlers."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    owner = os.getpid()
+
+    def forget() -> None:
+        # Only in a child of this very process: a grandchild may use these numbers for files of its own.
+        if os.getppid() != owner:
+            return
+        for descriptor in descriptors:
+            with suppress(OSError):
+                os.close(descriptor)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    os.register_at_fork(after_in_child=forget)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its supervisor dies, even while a task holds the interpreter.
+
+    Elsewhere, and for a supervisor that died a moment ago, the end of the control pipe does it.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    parent = os.getppid()
+    set_parent_death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,3 @@
+from sqlite3 import Connection as Connection
+
+__all__ = ["Connection"]

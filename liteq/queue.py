@@ -1,0 +1,299 @@
+"""The facade: `Queue`, the application object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta, tzinfo
+from types import TracebackType
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+
+from liteq import connection as user_connection
+from liteq.arguments import check_function
+from liteq.bulk import enqueue_signatures
+from liteq.canvas import Signature
+from liteq.checks import check_flag, check_name, check_whole
+from liteq.codec import get_codec
+from liteq.conf import QueueSettings, TaskOptions, TaskSettings, queue_settings
+from liteq.errors import ConfigurationError, NotSupportedError
+from liteq.guard import refuse_while_importing
+from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
+from liteq.naming import name_task
+from liteq.opening import open_transport
+from liteq.registry import Registry
+from liteq.result import AsyncResult
+from liteq.store import Store
+from liteq.task import Task
+from liteq.transport import Transport
+
+__all__ = ["Queue", "Workers", "open_transport"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Workers(Protocol):
+    """Running workers, as `Queue.start_workers` returns them."""
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End the workers when they have finished the jobs that they run; idempotent.
+
+        Args:
+            timeout: seconds that running jobs get; then they go back to the queue. None for no limit.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Queue:
+    """A task queue on one SQLite file: registers tasks, enqueues their calls, and reads results.
+
+    Making one touches no file; it is opened at first use, and again in a forked child. It may be used
+    from any number of threads.
+
+    Args:
+        url: the file's path (a str or PathLike), `sqlite:///path`, or `memory://` for a queue within this
+            process. A relative path starts in the working directory of this moment.
+        durability: "full": a stored job survives a power cut; "normal": a power cut may lose about the
+            last second. Both survive the death of any process.
+        serializer: the codec of arguments and results, "msgpack" or "json".
+        result_expires: seconds (or a timedelta) that a finished job is kept; None or 0 for ever.
+        visibility_timeout: seconds that a worker's lease on a job lasts without renewal; at least 0.1.
+        timezone: the zone of times without one, as an IANA name or a tzinfo.
+        eager: run tasks at once in the caller instead of storing them, for tests.
+        max_payload: the most bytes that a call's encoded arguments may take.
+        disable_sync_subtasks: refuse `get()` inside tasks.
+        default_queue: the queue name of tasks that name none.
+        busy_timeout: seconds to wait for the file's write lock before a StoreBusyError.
+        create: create the file or its tables where there are none.
+
+    Attributes:
+        settings: the settings, checked.
+        registry: the tasks by name.
+        store: the hold on the transport.
+
+    Raises:
+        ConfigurationError: a value that a setting cannot have.
+        NotSupportedError: a URL of a kind that is not built yet.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        durability: Literal["full", "normal"] = "full",
+        serializer: str = "msgpack",
+        result_expires: float | timedelta | None = DEFAULT_RESULT_EXPIRES,
+        visibility_timeout: float | timedelta = 60.0,
+        timezone: str | tzinfo = "UTC",
+        eager: bool = False,
+        max_payload: int = 1 << 20,
+        disable_sync_subtasks: bool = True,
+        default_queue: str = DEFAULT_QUEUE,
+        busy_timeout: float | timedelta = 30.0,
+        create: bool = True,
+    ) -> None:
+        self.settings = queue_settings(
+            url,
+            durability=durability,
+            serializer=serializer,
+            result_expires=result_expires,
+            visibility_timeout=visibility_timeout,
+            timezone=timezone,
+            eager=eager,
+            max_payload=max_payload,
+            disable_sync_subtasks=disable_sync_subtasks,
+            default_queue=default_queue,
+            busy_timeout=busy_timeout,
+            create=create,
+        )
+        get_codec(self.settings.serializer)
+        self.registry = Registry()
+        self.store = Store(self.settings, _open)
+
+    @property
+    def url(self) -> str:
+        """The file's absolute path, or `memory://`."""
+        return self.settings.url
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """The registered tasks by name."""
+        return self.registry.tasks
+
+    @property
+    def transport(self) -> Transport:
+        """The open transport; raises StoreError if the file cannot serve."""
+        return self.store.transport()
+
+    # ---- registering -------------------------------------------------------------------------------
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self, function: None = None, /, *, bind: Literal[True], **options: Unpack[TaskOptions]
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+
+    @overload
+    def task(
+        self, function: None = None, /, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(
+        self, function: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any
+    ) -> Any:
+        """Make a function a task: `@q.task`, or `@q.task(...)` with options.
+
+        Args:
+            function: the function, where the decorator has no options.
+            bind: pass the task itself as the first argument.
+            options: see `TaskOptions`.
+
+        Raises:
+            ConfigurationError: not a function, an unknown option, or a value that it cannot have.
+            NotSupportedError: an async or generator function, or an option that is not built yet.
+            DuplicateTaskError: another function has this task name.
+        """
+        settings = TaskSettings.of({**options, "bind": bind}, self.settings)
+
+        def register(function: Callable[..., R]) -> Task[..., R]:
+            if isinstance(function, Task):
+                raise ConfigurationError(f"{function!r} is a task already.")
+            check_function(function)
+            naming = name_task(function, settings.name)
+            task = Task[..., R](function, settings, naming, self.store)
+            self.registry.add(task)
+            if task.origin is not None:
+                self.store.declare(task.origin)
+            return task
+
+        return register if function is None else register(function)
+
+    # ---- enqueueing --------------------------------------------------------------------------------
+
+    def enqueue_many(
+        self, signatures: Iterable[Signature[AsyncResult[R]]], *, atomic: bool = False
+    ) -> list[AsyncResult[R]]:
+        """Enqueue many calls in few transactions, and wake the workers once for each.
+
+        Args:
+            signatures: the calls, as `task.s(...)` makes them; a generator is read as they are stored.
+            atomic: store all in one transaction, or none; else 1,000 in each.
+
+        Returns:
+            A result for each signature, in order.
+
+        Raises:
+            LiteqError: as `Task.delay`, for the first signature that cannot be enqueued. Nothing of its
+                transaction is stored; the message says how many were stored before.
+        """
+        refuse_while_importing("enqueue_many()")
+        return enqueue_signatures(self.store, signatures, check_flag("atomic", atomic))
+
+    @contextmanager
+    def transaction(self) -> Iterator[user_connection.Connection]:
+        """Open a transaction on the queue's file, in which the caller's own rows and jobs commit together.
+
+        What this thread enqueues inside the block joins it. Leaving the block commits; an exception rolls
+        everything back.
+
+        Yields:
+            A `sqlite3.Connection` on the queue's file, in a transaction that holds the write lock.
+
+        Raises:
+            NotSupportedError: an eager queue, or one that is not a file.
+            StoreError: the file cannot serve.
+        """
+        with self.store.transport().transaction() as connection, self.store.note_transaction():
+            yield cast("user_connection.Connection", connection)
+
+    def AsyncResult(self, job_id: str) -> AsyncResult[Any]:  # noqa: N802 (Celery's name)
+        """Return the result of a job by its id, whether or not there is such a job."""
+        return AsyncResult(check_name("job_id", job_id), self.store)
+
+    # ---- running -----------------------------------------------------------------------------------
+
+    def start_workers(
+        self,
+        n: int | None = None,
+        *,
+        queues: Sequence[str] | None = None,
+        loglevel: str = "WARNING",
+        name: str = "worker",
+    ) -> Workers:
+        """Start a supervisor in this process, with worker processes that run this queue's jobs.
+
+        It installs no signal handlers. The workers of a `memory://` queue are threads of this process.
+
+        Args:
+            n: how many; default one for each processor.
+            queues: the queue names to serve; default all.
+            loglevel: the level of the workers' log lines.
+            name: the workers' name, as `liteq inspect` shows it.
+
+        Returns:
+            A context manager; leaving its block, or `stop()`, ends the workers when they have finished the
+            jobs that they run.
+
+        Raises:
+            ImportGuardError: a worker is importing this module for its tasks.
+            ConfigurationError: a value that an argument cannot have.
+            NotSupportedError: an eager queue.
+            WorkerError: the workers could not start.
+        """
+        refuse_while_importing("start_workers()")
+        if self.settings.eager:
+            raise NotSupportedError("An eager queue needs no workers: it runs tasks at once in the caller.")
+        if isinstance(queues, str):
+            raise ConfigurationError(f"queues must be a list of queue names, not {queues!r}.")
+        # Imported here because programs that only enqueue have no use for it.
+        from liteq.starting import start_workers
+
+        return start_workers(
+            self.store,
+            self.registry,
+            count=(os.cpu_count() or 1) if n is None else check_whole("n", n, least=1),
+            queues=None if queues is None else tuple(check_name("queues", each) for each in queues),
+            loglevel=_level(loglevel),
+            name=check_name("name", name),
+        )
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again. The jobs of a `memory://` queue are gone."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.url}>"
+
+
+def _level(name: object) -> str:
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    level = name.upper() if isinstance(name, str) else ""
+    if level not in levels:
+        raise ConfigurationError(f"loglevel must be one of {', '.join(levels)}, not {name!r}.")
+    return level
+
+
+def _open(settings: QueueSettings) -> Transport:
+    return open_transport(settings.url, **settings.transport_settings())

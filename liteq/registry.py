@@ -1,0 +1,77 @@
+"""The tasks of a queue by name, and those of every queue in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+from liteq.errors import DuplicateTaskError, UnknownTaskError
+from liteq.naming import definition_of, nearest
+from liteq.task import Task
+
+__all__ = ["Registry", "all_registries", "collect_tasks"]
+
+_registries: WeakSet[Registry] = WeakSet()
+
+
+class Registry:
+    """The tasks of one queue.
+
+    Attributes:
+        tasks: the tasks by name.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task[..., Any]] = {}
+        _registries.add(self)
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Add a task; one that runs the same definition again takes the earlier one's place.
+
+        Raises:
+            DuplicateTaskError: another function has this name.
+        """
+        known = self.tasks.get(task.name)
+        if known is not None and definition_of(known.fn) != definition_of(task.fn):
+            raise DuplicateTaskError(
+                f"Two tasks are named {task.name!r}: {_place(known.fn)} and {_place(task.fn)}. "
+                f"Rename one, or give it a name of its own: @q.task(name='...')."
+            )
+        self.tasks[task.name] = task
+
+    def get(self, name: str) -> Task[..., Any]:
+        """Return a task by name.
+
+        Raises:
+            UnknownTaskError: there is none; the message names the nearest known one.
+        """
+        task = self.tasks.get(name)
+        if task is None:
+            raise UnknownTaskError(f"No task is named {name!r} here.{nearest(name, self.tasks)}")
+        return task
+
+
+def all_registries() -> list[Registry]:
+    """Return the registry of every queue that is alive in this process."""
+    return list(_registries)
+
+
+def collect_tasks(prefer: Registry | None = None) -> dict[str, Task[..., Any]]:
+    """Return the tasks of every queue in this process by name.
+
+    Args:
+        prefer: whose task is taken where two queues have one of the same name.
+    """
+    tasks: dict[str, Task[..., Any]] = {}
+    for registry in all_registries():
+        tasks.update(registry.tasks)
+    if prefer is not None:
+        tasks.update(prefer.tasks)
+    return tasks
+
+
+def _place(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return repr(function)
+    return f"{function.__qualname__} ({code.co_filename}, line {code.co_firstlineno})"

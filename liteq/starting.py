@@ -1,0 +1,64 @@
+"""Starts a queue's workers inside this program: processes for a file, threads for memory."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import partial
+
+from liteq.conf import QueueSettings
+from liteq.errors import ConfigurationError
+from liteq.job import WorkerInfo
+from liteq.opening import open_transport
+from liteq.registry import Registry
+from liteq.store import Store
+from liteq.transport import Transport
+from liteq.worker.config import TaskModule, WorkerConfig
+from liteq.worker.workers import ProcessWorkers, ThreadWorkers, Workers
+
+__all__ = ["start_workers"]
+
+
+def start_workers(
+    store: Store,
+    registry: Registry,
+    *,
+    count: int,
+    queues: tuple[str, ...] | None,
+    loglevel: str,
+    name: str,
+) -> Workers:
+    """Start workers for a store that know the tasks of a registry; see `Queue.start_workers`."""
+    settings = store.settings
+    hostname = f"{name}@{socket.gethostname()}"
+    if not store.crosses_processes:
+        pid = os.getpid()
+        info = WorkerInfo(name, hostname, pid, pid, queues)
+        return ThreadWorkers(store.transport(), registry.tasks, info, count)
+    config = WorkerConfig(
+        url=settings.url,
+        settings=settings.transport_settings(),
+        modules=_modules(registry),
+        queues=queues,
+        name=name,
+        hostname=hostname,
+        supervisor=os.getpid(),
+        loglevel=loglevel,
+        visibility_timeout=settings.visibility_timeout,
+    )
+    return ProcessWorkers(_opener(settings), config, count)
+
+
+def _opener(settings: QueueSettings) -> partial[Transport]:
+    return partial(open_transport, settings.url, **settings.transport_settings())
+
+
+def _modules(registry: Registry) -> tuple[TaskModule, ...]:
+    origins = [task.origin for task in registry.tasks.values() if task.origin is not None]
+    if registry.tasks and not origins:
+        raise ConfigurationError(
+            "Worker processes could not import any task of this queue, because no module holds them "
+            "(a REPL, a notebook or a `-c` string does not). Put the tasks into a module."
+        )
+    found = [TaskModule(origin.module, origin.root, origin.directory) for origin in origins]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,129 @@
+"""One queue's hold on its transport: opened at first use, dropped in a forked child, shared by all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
+from weakref import WeakSet
+
+from liteq.conf import MEMORY_URL, QueueSettings
+from liteq.errors import NotSupportedError
+from liteq.job import TaskOrigin
+from liteq.transport import Transport
+
+__all__ = ["Store"]
+
+_stores: WeakSet[Store] = WeakSet()
+_inherited: list[Transport] = []
+"""What a forked child got from its parent. Kept for ever: closing it would drop the parent's locks."""
+
+
+class Store:
+    """What a queue, its tasks and its results share: the settings and the transport.
+
+    Args:
+        settings: the queue's settings.
+        opener: opens the transport; called at first use, and again after a fork or a close.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_in_transaction",
+        "_lock",
+        "_lost_in_fork",
+        "_opener",
+        "_origins",
+        "_transport",
+        "crosses_processes",
+        "settings",
+    )
+
+    def __init__(self, settings: QueueSettings, opener: Callable[[QueueSettings], Transport]) -> None:
+        self.settings = settings
+        self.crosses_processes = settings.url != MEMORY_URL
+        self._opener = opener
+        self._lock = Lock()
+        self._transport: Transport | None = None
+        self._lost_in_fork = False
+        self._origins: dict[str, TaskOrigin] = {}
+        self._in_transaction: set[int] = set()
+        _stores.add(self)
+
+    def transport(self) -> Transport:
+        """Return the open transport.
+
+        Raises:
+            NotSupportedError: an eager queue, or a memory queue in a forked child.
+            StoreError: the file cannot serve.
+        """
+        transport = self._transport
+        return self._open() if transport is None else transport
+
+    def _open(self) -> Transport:
+        if self.settings.eager:
+            raise NotSupportedError(f"The queue {self.settings.url} is eager: it stores nothing.")
+        if self._lost_in_fork:
+            raise NotSupportedError("A memory:// queue stays in its process; this one was forked off it.")
+        with self._lock:
+            if self._transport is None:
+                transport = self._opener(self.settings)
+                for origin in self._origins.values():
+                    transport.declare(origin)
+                self._transport = transport
+            return self._transport
+
+    def is_trusted(self) -> bool:
+        """Tell whether only this user can write the store: then types that it names may be imported."""
+        return bool(getattr(self._transport, "trusted", False))
+
+    def declare(self, origin: TaskOrigin) -> None:
+        """Let the store know where a task lives, now or as soon as it is open."""
+        with self._lock:
+            self._origins[origin.task] = origin
+            if self._transport is not None:
+                self._transport.declare(origin)
+
+    def close(self) -> None:
+        """Close the transport; the next use opens a file again, and memory is gone."""
+        with self._lock:
+            if self._transport is not None:
+                self._transport.close()
+                if self.crosses_processes:
+                    self._transport = None
+
+    def in_transaction(self) -> bool:
+        """Tell whether this thread is inside `Queue.transaction`: what it enqueues may yet be undone."""
+        return bool(self._in_transaction) and get_ident() in self._in_transaction
+
+    @contextmanager
+    def note_transaction(self) -> Iterator[None]:
+        """Note that this thread is inside a transaction until the block ends."""
+        thread = get_ident()
+        entered = thread not in self._in_transaction
+        self._in_transaction.add(thread)
+        try:
+            yield
+        finally:
+            if entered:
+                self._in_transaction.discard(thread)
+
+    def drop_inherited(self) -> None:
+        """Forget, in a forked child, the transport of the parent, without closing it."""
+        self._lock = threading.Lock()
+        self._in_transaction = set()
+        if self._transport is not None:
+            _inherited.append(self._transport)
+            self._transport = None
+            self._lost_in_fork = not self.crosses_processes
+
+
+def _drop_all_inherited() -> None:
+    for store in list(_stores):
+        store.drop_inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_all_inherited)

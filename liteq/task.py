@@ -1,0 +1,370 @@
+"""A task: a registered function that can be called here, or enqueued to be called by a worker."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial, update_wrapper
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack
+
+from liteq import connection as user_connection
+from liteq.arguments import ArgumentCheck
+from liteq.calling import Calling, call_arguments
+from liteq.canvas import Signature
+from liteq.checks import check_name, check_seconds, check_whole, utc_seconds
+from liteq.codec import Codec, encode_call, get_codec
+from liteq.conf import TaskSettings
+from liteq.errors import (
+    ConfigurationError,
+    EncodingError,
+    MaxRetriesExceededError,
+    NotSupportedError,
+    PayloadTooLargeError,
+    Retry,
+)
+from liteq.guard import refuse_while_importing
+from liteq.ids import new_id
+from liteq.job import NewJob, TaskOrigin
+from liteq.joining import enqueue_on, join_point
+from liteq.naming import Naming
+from liteq.options import CallOptions, JobOptions, Placement, encode_options, place
+from liteq.request import Request, current, innermost, pop_request, push_request
+from liteq.result import AsyncResult, EagerResult
+from liteq.retry import RetryPolicy
+from liteq.store import Store
+
+__all__ = ["Task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """A registered function; `@q.task` makes one.
+
+    Calling it runs the function here, with no queue involved. `delay`, `apply_async` and what `options`
+    and `using` return enqueue a call. With `bind=True` the function's first argument is the task itself,
+    with `request`, `retry` and `update_state`.
+
+    Attributes:
+        name: the task's name.
+        fn: the function.
+        bind: whether the function gets the task as its first argument.
+        policy: its retry options.
+        time_limit: seconds after which the process that runs a job is killed, or None.
+        max_crashes: how many times a job's process may die under it.
+        ignore_result: whether nothing is stored of a success.
+        queue_name: the queue name that its jobs wait in.
+        priority: the priority of its jobs.
+        codec: what encodes its arguments and results.
+        origin: where a worker finds it; None if nobody else can import it.
+    """
+
+    def __init__(
+        self, function: Callable[..., R], settings: TaskSettings, naming: Naming, store: Store
+    ) -> None:
+        # First, because it copies the function's attributes, and the task's own must win.
+        update_wrapper(self, function)
+        self.name = naming.name
+        self.fn = function
+        self.bind = settings.bind
+        self.policy: RetryPolicy = settings.policy
+        self.time_limit = settings.time_limit
+        self.max_crashes = settings.max_crashes
+        self.ignore_result = settings.ignore_result
+        self.queue_name = settings.queue
+        self.priority = settings.priority
+        self.codec: Codec = get_codec(settings.serializer)
+        self.origin: TaskOrigin | None = naming.origin
+        self.store = store
+        self._codec_name = settings.serializer
+        self._result_expires = settings.result_expires
+        self._check = ArgumentCheck(function, naming.name, settings.bind)
+        self._homeless = naming.homeless if settings.name is None and store.crosses_processes else None
+        self._placement = Placement(
+            queue=settings.queue,
+            priority=settings.priority,
+            ignore_result=settings.ignore_result,
+            expires_in=settings.expires,
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here, as a plain call."""
+        if not self.bind:
+            return self.fn(*args, **kwargs)
+        make = partial(Request, task=self.name, args=args, kwargs=kwargs, called_directly=True)
+        token = push_request(make, direct=True)
+        try:
+            return self.fn(self, *args, **kwargs)
+        finally:
+            pop_request(token)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    # ---- enqueueing --------------------------------------------------------------------------------
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Enqueue a call with these arguments.
+
+        When it returns the job is stored as safely as the queue's `durability` says; inside
+        `Queue.transaction`, when the transaction has committed.
+
+        Raises:
+            SignatureError: the arguments do not fit the function.
+            EncodingError: an argument cannot be encoded.
+            PayloadTooLargeError: the encoded arguments are over the queue's `max_payload`.
+            ConfigurationError: no worker could find the task, because no module holds it.
+            ImportGuardError: a worker is importing this module for its tasks.
+            StoreError: the file cannot serve.
+        """
+        return self._publish(args, kwargs, self._placement)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
+        """Enqueue a call with options.
+
+        Args:
+            args: the positional arguments.
+            kwargs: the arguments by name.
+            options: see `CallOptions`.
+
+        Raises:
+            NotSupportedError: an option of Celery's that is not built yet.
+            ConfigurationError: an unknown option, or a value that it cannot have.
+            LiteqError: as `delay`.
+        """
+        placement = self.place(options) if options else self._placement
+        return self._publish(*call_arguments(self.name, args, kwargs), placement)
+
+    def options(self, **options: Unpack[CallOptions]) -> Calling[P, R]:
+        """Return the task with options, whose `delay` is typed like the task's own.
+
+        Raises:
+            NotSupportedError: an option of Celery's that is not built yet.
+            ConfigurationError: an unknown option, or a value that it cannot have.
+        """
+        zone = self.store.settings.timezone
+        return Calling(self, self._publish, self.place(options), zone, {**options})
+
+    def using(self, connection: user_connection.Connection) -> Calling[P, R]:
+        """Return the task, to be enqueued on a sqlite3 connection that the caller opened to the queue's file.
+
+        The jobs are part of the transaction that is open on it and become visible with its COMMIT; in
+        autocommit mode they are stored at once.
+
+        Raises:
+            ConfigurationError: no sqlite3 connection, or one to another file.
+            NotSupportedError: the queue is not a file.
+        """
+        transport = join_point(self.store, connection)
+        publish = partial(self._publish_on, partial(enqueue_on, transport, connection))
+        return Calling(self, publish, self._placement, self.store.settings.timezone)
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
+        """Return a signature: a call of this task with these arguments, as a value."""
+        return Signature(self, args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
+        """Return an immutable signature, which takes no further arguments."""
+        return Signature(self, args, kwargs, None, True)
+
+    def place(self, options: Mapping[str, Any]) -> Placement:
+        """Return the placement that call options make of the task's own; raises as `apply_async`."""
+        return place(self.name, self._placement, options, self.store.settings.timezone)
+
+    def new_job(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        placement: Placement | None = None,
+    ) -> NewJob:
+        """Return a checked and encoded call, ready to be stored; raises as `delay`."""
+        if placement is None:
+            placement = self._placement
+        self._check.check(args, kwargs)
+        try:
+            payload = encode_call(self.codec, args, kwargs, self._check.names)
+        except EncodingError as error:
+            raise EncodingError(f"Task {self.name}: {error} Nothing was stored.") from error
+        if len(payload) > self.store.settings.max_payload:
+            self._refuse_size(len(payload))
+        if self._homeless is not None and not self.store.settings.eager:
+            self._refuse_homeless(self._homeless)
+        queue, priority, ignore_result, countdown, eta, expires_in, expires, task_id, options, blob = (
+            placement
+        )
+        if countdown is not None or expires_in is not None:
+            now = time.time()
+            eta = eta if countdown is None else now + countdown
+            expires = expires if expires_in is None else now + expires_in
+        if current() is not None:
+            blob = _descended(options)
+        return NewJob(
+            new_id() if task_id is None else task_id,
+            self.name,
+            payload,
+            self._codec_name,
+            queue,
+            priority,
+            eta,
+            expires,
+            self.max_crashes,
+            ignore_result,
+            self._result_expires,
+            blob,
+        )
+
+    def _publish(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], placement: Placement
+    ) -> AsyncResult[R]:
+        refuse_while_importing(self.name)
+        job = self.new_job(args, kwargs, placement)
+        store = self.store
+        if store.settings.eager:
+            return self.run_eagerly(job)
+        stored = store.transport().enqueue((job,), time.time())
+        return AsyncResult(job.id, store, not store.in_transaction(), stored[0] and job.ignore_result)
+
+    def _publish_on(
+        self,
+        enqueue: Callable[[NewJob], bool],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        placement: Placement,
+    ) -> AsyncResult[R]:
+        refuse_while_importing(self.name)
+        job = self.new_job(args, kwargs, placement)
+        stored = enqueue(job)
+        return AsyncResult(job.id, self.store, False, stored and job.ignore_result)
+
+    def run_eagerly(self, job: NewJob) -> AsyncResult[R]:
+        """Run a job here and now, as `eager=True` asks."""
+        # Imported here because only tests use it, and the import of every program would pay for it.
+        from liteq.eager import run_eagerly
+
+        function = partial(self.fn, self) if self.bind else self.fn
+        ended = run_eagerly(job, function, self.codec, self.policy, self.time_limit)
+        return EagerResult(ended, job.id, self.store)
+
+    def _refuse_size(self, size: int) -> NoReturn:
+        limit = self.store.settings.max_payload
+        raise PayloadTooLargeError(
+            f"Task {self.name}: the encoded arguments take {size:,} bytes, and the queue's max_payload is "
+            f"{limit:,}. Nothing was stored. Pass a path or a key instead of the data, or raise max_payload."
+        )
+
+    def _refuse_homeless(self, reason: str) -> NoReturn:
+        raise ConfigurationError(
+            f"No worker could find task {self.name}: {reason}. Nothing was stored. Put the task into a "
+            f"module that can be imported, or give it a name that workers know: @q.task(name='...')."
+        )
+
+    # ---- inside the task ---------------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """The job that runs in this thread, if it is of this task; else one that is `called_directly`."""
+        running = innermost()
+        if running is not None and running.request.task == self.name:
+            return running.request
+        return Request(task=self.name, called_directly=True)
+
+    def update_state(self, state: str, meta: object = None) -> None:
+        """Store a state of the task's own for the running job, such as "PROGRESS", with its meta.
+
+        Does nothing when the task was called directly.
+
+        Args:
+            state: the state's name.
+            meta: what `AsyncResult.info` is to return.
+
+        Raises:
+            ConfigurationError: the state is not a string of 1 to 200 characters.
+            EncodingError: the meta cannot be encoded.
+        """
+        check_name("state", state)
+        running = innermost()
+        if running is not None and running.update_state is not None and not running.direct:
+            running.update_state(state, meta)
+
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+        throw: bool = True,
+        **options: Any,
+    ) -> Retry:
+        """Ask for another attempt of the running job, as Celery does: `raise self.retry(exc=error)`.
+
+        Args:
+            exc: why; what the job fails with when no retry is left.
+            countdown: seconds until the next attempt; default the task's `default_retry_delay`.
+            eta: the time of the next attempt; not together with `countdown`.
+            max_retries: the limit for this job instead of the task's.
+            throw: raise the `Retry`; with False it is returned, for the task to raise.
+            options: refused; Celery takes new arguments and options for the next attempt.
+
+        Raises:
+            Retry: the job is to be tried again.
+            MaxRetriesExceededError: no retry is left, and no `exc` was given.
+            BaseException: `exc`, if no retry is left or the task was called directly.
+            NotSupportedError: an option that is not built yet, such as new arguments.
+            ConfigurationError: a value that an option cannot have.
+        """
+        if options:
+            raise NotSupportedError(
+                f"Task {self.name}: retry() does not take {', '.join(options)}; a job is retried with the "
+                f"arguments and options that it has."
+            )
+        request = self.request
+        handled = sys.exc_info()[1]
+        if request.called_directly:
+            _raise_from(exc if exc is not None else Retry("Task can be retried", handled), handled)
+        due, when = self._next_attempt(countdown, eta)
+        limit = self.policy.max_retries if max_retries is None else check_whole("max_retries", max_retries)
+        if limit is not None and request.retries >= limit:
+            text = f"Can't retry {self.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}"
+            _raise_from(exc if exc is not None else MaxRetriesExceededError(text), handled)
+        cause = exc if exc is not None else handled
+        retry = Retry(when if cause is None else f"{when}: {cause!r}", cause, due, limit)
+        if throw:
+            raise retry
+        return retry
+
+    def _next_attempt(self, countdown: float | timedelta | None, eta: datetime | None) -> tuple[float, str]:
+        if eta is not None:
+            if countdown is not None:
+                raise ConfigurationError(
+                    f"{self.name}: retry() got both eta and countdown; give one of them."
+                )
+            return utc_seconds("eta", eta, self.store.settings.timezone), f"Retry at {eta}"
+        if countdown is None:
+            countdown = self.policy.default_retry_delay
+        seconds = check_seconds("countdown", countdown)
+        return time.time() + seconds, f"Retry in {seconds:g}s"
+
+
+def _raise_from(error: BaseException, handled: BaseException | None) -> NoReturn:
+    """Raise an error; the one that is being handled is its cause, unless it is the same."""
+    if handled is None or error is handled:
+        raise error
+    raise error from handled
+
+
+def _descended(options: JobOptions) -> bytes | None:
+    """Return the options of a job that the running one enqueues."""
+    running = current()
+    if running is None:
+        return encode_options(options)
+    parent = running.request
+    return encode_options(options._replace(parent_id=parent.id, root_id=parent.root_id or parent.id))

@@ -1,0 +1,50 @@
+"""A user's program as a type checker sees it; `test_typing.py` runs mypy on it."""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+from typing import Any, assert_type
+
+from liteq import AsyncResult, Queue, Request, Signature, Task
+
+q = Queue("memory://", durability="normal")
+
+
+@q.task
+def add(x: int, y: int = 2) -> int:
+    return x + y
+
+
+@q.task(name="shout", queue="slow", max_retries=None, autoretry_for=(ValueError,), time_limit=5)
+def shout(text: str, *, loud: bool = False) -> str:
+    return text
+
+
+@q.task(bind=True, priority=3)
+def scale(self: Task[..., Any], factor: float) -> list[float]:
+    assert_type(self.request, Request)
+    return [factor]
+
+
+assert_type(add(1, 2), int)
+assert_type(add.delay(1, y=2), AsyncResult[int])
+assert_type(add.delay(1).get(timeout=5), int)
+assert_type(shout.delay("a", loud=True), AsyncResult[str])
+assert_type(scale.delay(2.0), AsyncResult[list[float]])
+assert_type(scale(2.0), list[float])
+assert_type(add.options(countdown=10, priority=5).delay(1, 2), AsyncResult[int])
+assert_type(add.apply_async((1, 2), queue="b"), AsyncResult[int])
+assert_type(add.s(1), Signature[AsyncResult[int]])
+assert_type(q.enqueue_many(add.s(i) for i in range(3)), list[AsyncResult[int]])
+assert_type(q.AsyncResult("id"), AsyncResult[Any])
+
+with q.transaction() as connection:
+    assert_type(connection, Connection)
+    assert_type(add.using(connection).delay(1), AsyncResult[int])
+
+add.delay("1")  # type: ignore[arg-type]
+add.delay(1, z=2)  # type: ignore[call-arg]
+add.options(countdwn=10)  # type: ignore[call-arg]
+add.options(priority=5).delay()  # type: ignore[call-arg]
+scale.delay()  # type: ignore[call-arg]
+shout.delay("a", loud="yes")  # type: ignore[arg-type]
