@@ -1,0 +1,71 @@
+"""What a supervisor tells a worker process: one record that survives the trip through JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Self
+
+__all__ = ["BOOT", "TaskModule", "WorkerConfig"]
+
+# Standard input is read without a buffer: what follows the first line belongs to the control thread.
+BOOT = (
+    "import sys, json; c = json.loads(open(0, 'rb', 0, closefd=False).readline()); sys.path[:] = c['path']; "
+    "from liteq.child import main; sys.exit(main(c))"
+)
+"""The program of a worker process: `[sys.executable, "-c", BOOT]`; see `liteq.child` for its pipes."""
+
+
+class TaskModule(NamedTuple):
+    """A module that registers tasks when it is imported."""
+
+    module: str
+    root: str
+    """The folder that has to be on the import path."""
+    directory: str
+    """The folder that the program which first registered its tasks ran in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """Everything a worker process has to know to start; all of it can be written as JSON.
+
+    Attributes:
+        url: the store, as `liteq.Queue` takes it.
+        settings: the keyword arguments for opening the store (`durability`, `busy_timeout`, ...).
+        app: `package.module` or `package.module:attribute` of the application, or None.
+        modules: the modules to import for their tasks, besides the application.
+        queues: the queue names to serve; None for all.
+        name: the worker's name, unique within its supervisor.
+        hostname: what tasks see as `self.request.hostname`.
+        supervisor: the process id of the supervisor; 0 when there is none to watch.
+        loglevel: the level of the log lines, by name.
+        visibility_timeout: seconds that a lease lasts without renewal.
+        max_jobs: end after this many jobs, to be replaced by a fresh process; None for never.
+        drain: tell the supervisor whenever nothing is ready to run.
+    """
+
+    url: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    app: str | None = None
+    modules: tuple[TaskModule, ...] = ()
+    queues: tuple[str, ...] | None = None
+    name: str = "worker"
+    hostname: str = ""
+    supervisor: int = 0
+    loglevel: str = "INFO"
+    visibility_timeout: float = 60.0
+    max_jobs: int | None = None
+    drain: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as a dict of JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the record that `to_json` was called on, also after a trip through JSON text."""
+        modules = tuple(TaskModule(*module) for module in values.get("modules", ()))
+        queues = values.get("queues")
+        named = {**values, "modules": modules, "queues": None if queues is None else tuple(queues)}
+        return cls(**named)

@@ -1,0 +1,183 @@
+"""Runs one job: decode, call, classify what came of it, encode, decide.
+
+Nothing that a task does gets out of `Executor.run`: it always returns what the store is to record.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from liteq.clock import Clock, SystemClock
+from liteq.codec import Codec, decode_call, get_codec
+from liteq.errors import DecodingError, EncodingError, Ignore, Reject, Retry
+from liteq.failure import encode_failure, reason
+from liteq.job import Claim, Transition
+from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
+from liteq.options import decode_options
+from liteq.request import Request, pop_request, push_request
+from liteq.retry import Random, RetryPolicy
+from liteq.task import Task
+from liteq.transport import Transport
+from liteq.worker.log import JobLog
+
+__all__ = ["Executor"]
+
+
+class _Plan(NamedTuple):
+    """What is needed to run a job of one task, looked up once."""
+
+    function: Callable[..., Any]
+    policy: RetryPolicy
+    time_limit: float | None
+
+
+class _Report(NamedTuple):
+    """The state that a task has set itself."""
+
+    token: int
+    state: str
+    meta: bytes | None
+
+
+class Executor:
+    """Runs claimed jobs in the calling thread, one at a time.
+
+    Args:
+        tasks: the tasks that can be run here, by name.
+        transport: stores the states that tasks report themselves.
+        clock: tells the time.
+        random: a source of floats in [0, 1), for the jitter of retries.
+        hostname: the worker's name, as `self.request.hostname`.
+        log: writes the log lines of jobs.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[..., Any]],
+        transport: Transport,
+        clock: Clock | None = None,
+        random: Random = random_module.random,
+        hostname: str = "",
+        log: JobLog | None = None,
+    ) -> None:
+        self.tasks = tasks
+        self.log = JobLog() if log is None else log
+        self._transport = transport
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._random = random
+        self._hostname = hostname
+        self._plans = {name: _plan(task) for name, task in tasks.items()}
+        self._report: _Report | None = None
+
+    def time_limit(self, job: Claim) -> float | None:
+        """Return the seconds that the job may take: those given at the call, else its task's own."""
+        limit = self._plans[job.task].time_limit
+        if job.options is None:
+            return limit
+        try:
+            given = decode_options(job.options).time_limit
+        except DecodingError:
+            # `run` meets the same bytes, and the job fails there.
+            return limit
+        return limit if given is None else given
+
+    def run(self, job: Claim) -> Transition:
+        """Run a job of one of `tasks`, and return what the store is to record; raises nothing."""
+        plan = self._plans[job.task]
+        wordy = self.log.wordy
+        began = 0.0
+        if wordy:
+            self.log.received(job)
+            began = self._clock.monotonic()
+        try:
+            codec = get_codec(job.codec)
+            args, kwargs = decode_call(codec, job.payload)
+            if job.options is not None:
+                decode_options(job.options)
+        # Not only DecodingError: a codec of the user's own may raise anything.
+        except Exception as error:
+            return self._failed(job, plan, _unreadable(job, error))
+        make = partial(Request.of, job, args, kwargs, hostname=self._hostname, time_limit=plan.time_limit)
+        token = push_request(make, partial(self._update_state, job, codec))
+        try:
+            value = plan.function(*args, **kwargs)
+        # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
+        except BaseException as error:
+            return self._raised(job, plan, error)
+        finally:
+            pop_request(token)
+        try:
+            result = None if value is None or job.ignore_result else codec.encode(value)
+        except Exception as error:
+            return self._failed(job, plan, _unwritable(job, value, error))
+        decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
+        if wordy:
+            self.log.succeeded(job, self._clock.monotonic() - began, value)
+        return decided
+
+    def _raised(self, job: Claim, plan: _Plan, error: BaseException) -> Transition:
+        """Decide about a job whose task raised, and say so in the log."""
+        outcome = self._classify(job, plan, error)
+        decided = decide(job, outcome, self._clock.wall(), self._random)
+        if isinstance(outcome, Rejected):
+            self.log.rejected(job, decided)
+        elif isinstance(outcome, Ignored):
+            self.log.ignored(job)
+        elif decided.due is not None:
+            self.log.retried(job, decided, error.exc if isinstance(error, Retry) else error)
+        else:
+            self.log.failed(job, error)
+        return decided
+
+    def _classify(self, job: Claim, plan: _Plan, error: BaseException) -> Outcome:
+        if isinstance(error, Ignore):
+            report = self._report
+            if report is None or report.token != job.token:
+                return Ignored()
+            return Ignored(report.state, report.meta)
+        if isinstance(error, Reject):
+            return Rejected(encode_failure(error), reason(error), error.requeue)
+        if isinstance(error, Retry):
+            cause = error if error.exc is None else error.exc
+            if error.due:
+                return RetryAsked(encode_failure(cause), reason(cause), error.due)
+            # Raised by hand: `self.retry()` has checked nothing, so the policy says when and whether.
+            return Raised(encode_failure(cause), reason(cause), plan.policy, automatic=True)
+        automatic = isinstance(error, Exception) and plan.policy.retries_automatically(type(error))
+        return Raised(encode_failure(error), reason(error), plan.policy, automatic)
+
+    def _failed(self, job: Claim, plan: _Plan, error: Exception) -> Transition:
+        """Decide about a job that could not be read, or whose result cannot be written: it fails for good."""
+        outcome = Raised(encode_failure(error), reason(error), plan.policy)
+        self.log.failed(job, error)
+        return decide(job, outcome, self._clock.wall(), self._random)
+
+    def _update_state(self, job: Claim, codec: Codec, state: str, meta: object) -> None:
+        encoded = None if meta is None else codec.encode(meta)
+        self._report = _Report(job.token, state, encoded)
+        self._transport.update_state(job.seq, job.token, state, encoded)
+
+
+def _plan(task: Task[..., Any]) -> _Plan:
+    function = partial(task.fn, task) if task.bind else task.fn
+    return _Plan(function, task.policy, task.time_limit)
+
+
+def _unreadable(job: Claim, error: Exception) -> DecodingError:
+    told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {error}")
+    told.__cause__ = error
+    return told
+
+
+def _unwritable(job: Claim, value: object, error: Exception) -> EncodingError:
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    told = EncodingError(
+        f"The result of task {job.task}, of type {name}, cannot be encoded as {job.codec}: {error} "
+        f"Return something that can be, or set ignore_result=True."
+    )
+    told.__cause__ = error
+    return told

@@ -1,0 +1,303 @@
+"""The turn of one worker: settle what is finished and claim what is next, run it, again.
+
+    register → turn → run the batch ─┐
+                 ↑                   │
+                 ├───────────────────┘
+                 └── nothing claimed: arm the doorbell, look when something is due, sleep at most a second
+
+One thread runs jobs; a keeper beside it looks after the batch while a job runs.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from liteq.clock import Clock, SystemClock
+from liteq.errors import StoreBusyError, StoreError, StoreFullError
+from liteq.job import Claim, ClaimRequest, WorkerInfo
+from liteq.retry import Random
+from liteq.transport import RunningSlot, Transport
+from liteq.worker.batching import BATCH_BUDGET, Durations
+from liteq.worker.desk import Desk
+from liteq.worker.executor import Executor
+from liteq.worker.keeper import Keeper
+from liteq.worker.log import LOGGER
+from liteq.worker.unknown import UnknownTasks
+
+__all__ = ["LONGEST_SLEEP", "LoopEnd", "WorkerLoop"]
+
+LONGEST_SLEEP = 1.0
+"""Seconds after which an idle worker looks at the store even if nobody rang."""
+
+_BATCH_LIMIT = 128
+_OVERRUN = 2 * BATCH_BUDGET / 1_000_000
+"""Seconds after which a batch whose jobs took longer than expected is cut short."""
+
+_FIRST_BACK_OFF = 0.1
+_LAST_BACK_OFF = 2.0
+_LOOK_FOR_UNKNOWN_EVERY = 5.0
+_UNKNOWN_SHARE = 200
+"""Looking for unknown tasks takes at most one part in this many of an idle worker's time."""
+
+
+class LoopEnd(StrEnum):
+    """Why a worker's loop ended."""
+
+    STOPPED = "stopped"
+    RECYCLE = "recycle"
+    """It has run `max_jobs` jobs."""
+
+
+class WorkerLoop:
+    """Runs the jobs of a store, one at a time, until it is stopped.
+
+    Args:
+        transport: the store; used from two threads.
+        executor: runs one job; only the tasks that it knows are claimed.
+        info: what the worker tells about itself; its `queues` are the queue names to serve, None for all.
+        clock: tells the time.
+        visibility_timeout: seconds that a lease lasts without renewal.
+        max_jobs: end after this many jobs; None for never.
+        random: a source of floats in [0, 1).
+        on_registered: called with the holder number, and again with a new one after an expulsion.
+        on_time_limit: called when a job with a time limit has begun and is published in the slot.
+        on_idle: called when nothing is ready for this worker, at most once per wake-up.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        executor: Executor,
+        info: WorkerInfo,
+        *,
+        clock: Clock | None = None,
+        visibility_timeout: float = 60.0,
+        max_jobs: int | None = None,
+        random: Random = random_module.random,
+        on_registered: Callable[[int], None] | None = None,
+        on_time_limit: Callable[[], None] | None = None,
+        on_idle: Callable[[], None] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._executor = executor
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._log = executor.log
+        self._left = max_jobs
+        self._on_registered = on_registered
+        self._on_time_limit = on_time_limit
+        self._on_idle = on_idle
+        self._durations = Durations(executor.tasks)
+        self._queues: Sequence[str] | None = info.queues
+        self._unknown = UnknownTasks(executor.tasks, info.queues)
+        self._look_for_unknown = True
+        self._next_look_for_unknown = 0.0
+        self._desk = Desk(transport, info, visibility_timeout, self._clock, random, self._log)
+        self._listener = transport.listen_for_jobs(info.queues)
+        self._keeper = Keeper(self._desk, self._clock, self._listener.ring)
+        self._slot: RunningSlot | None = None
+        self._stopping = False
+        self._empty_turns = 0
+
+    @property
+    def holder(self) -> int | None:
+        """The number under which this worker is registered; None before it is."""
+        return self._desk.holder
+
+    def stop(self) -> None:
+        """Ask the loop to end: the running job is finished, what has not begun is handed back at once.
+
+        Returns at once; may be called from any thread, from a signal handler, and more than once.
+        """
+        self._stopping = True
+        self._keeper.stop()
+
+    def run(self) -> LoopEnd:
+        """Work until stopped or recycled; call it once.
+
+        Every outcome is in the store when this returns, and the worker is no longer registered.
+
+        Raises:
+            StoreError: the store cannot serve any more (replaced, made by a newer liteq, gone). A full
+                disk and a busy write lock are waited out instead.
+        """
+        self._keeper.start()
+        try:
+            self._until(self._is_over, self._step)
+            self._desk.hand_back()
+            self._until(lambda: self._desk.oldest_outcome() is None, self._desk.settle)
+            self._leave()
+        finally:
+            self._keeper.close()
+            self._listener.close()
+            if self._slot is not None:
+                self._slot.close()
+        return LoopEnd.STOPPED if self._left != 0 else LoopEnd.RECYCLE
+
+    # ---- turns -----------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        return self._stopping or self._left == 0
+
+    def _until(self, over: Callable[[], bool], step: Callable[[], None]) -> None:
+        """Repeat a step, waiting out a full disk and a busy lock; a step that failed lost nothing."""
+        delay = 0.0
+        while not over():
+            if self._keeper.failure is not None:
+                raise self._keeper.failure
+            try:
+                step()
+                delay = 0.0
+            except (StoreFullError, StoreBusyError) as error:
+                delay = min(_LAST_BACK_OFF, 2 * delay) or _FIRST_BACK_OFF
+                LOGGER.warning("%s Trying again in %g s; finished work is kept.", error, delay)
+                self._clock.sleep(delay)
+
+    def _step(self) -> None:
+        if self._desk.holder is None:
+            self._register()
+        elif self._desk.suspect and self._desk.is_expelled():
+            self._register_again()
+        if self._desk.unstarted:
+            # A settlement failed in the middle of a batch.
+            self._desk.settle()
+        else:
+            claimed = self._desk.claim(self._request())
+            if not claimed:
+                self._rest()
+                return
+        self._empty_turns = 0
+        self._run_batch()
+
+    def _request(self) -> ClaimRequest:
+        limit = _BATCH_LIMIT if self._left is None else min(_BATCH_LIMIT, self._left)
+        return ClaimRequest(self._durations.costs, self._queues, BATCH_BUDGET, limit)
+
+    # ---- running ---------------------------------------------------------------------------------
+
+    def _run_batch(self) -> None:
+        """Run what was claimed; leave the outcomes on the desk for the next turn."""
+        self._log.refresh()
+        began = self._desk.running_since = self._clock.monotonic()
+        if self._desk.unstarted > 1:
+            self._keeper.watch()
+        try:
+            self._run_jobs(began)
+        finally:
+            self._desk.running_since = None
+        self._clear_slot()
+
+    def _run_jobs(self, began: float) -> None:
+        desk, durations, run, monotonic = (
+            self._desk,
+            self._durations,
+            self._executor.run,
+            self._clock.monotonic,
+        )
+        started = began
+        while not self._is_over():
+            job = desk.take()
+            if job is None:
+                return
+            limited = self._publish(job, started)
+            decided = run(job)
+            ended = monotonic()
+            durations.observe(job.task, ended - started)
+            desk.finish(job, decided, ended)
+            if self._left is not None:
+                self._left -= 1
+            if job.max_crashes == 0:
+                self._settle_at_once(job, limited)
+                ended = monotonic()
+            desk.running_since = started = ended
+            if ended - began > _OVERRUN:
+                desk.hand_back()
+
+    def _publish(self, job: Claim, now: float) -> bool:
+        """Publish which job starts, and until when it may run; tell whether it has a limit."""
+        limit = self._executor.time_limit(job)
+        slot = self._slot
+        if slot is None:
+            return False
+        if limit is None:
+            slot.begin(job.seq, job.token, None)
+            return False
+        slot.begin(job.seq, job.token, now + limit)
+        if self._on_time_limit is not None:
+            self._on_time_limit()
+        return True
+
+    def _settle_at_once(self, job: Claim, limited: bool) -> None:
+        """Store the outcome of a job that must not run twice, published as running until it is stored."""
+        if limited and self._slot is not None:
+            self._slot.begin(job.seq, job.token, None)
+        self._desk.settle()
+
+    def _clear_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.clear()
+
+    # ---- resting ---------------------------------------------------------------------------------
+
+    def _rest(self) -> None:
+        """Sleep until there may be something to claim."""
+        self._clear_slot()
+        while True:
+            self._listener.arm()
+            if self._is_over() or self._keeper.failure is not None:
+                return
+            now = self._clock.wall()
+            due = self._transport.next_due(self._request())
+            if due is not None and due <= now:
+                self._pause_before_empty_turn()
+                return
+            self._empty_turns = 0
+            self._report_idle()
+            if self._listener.wait(LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - now)):
+                self._look_for_unknown = True
+                return
+
+    def _pause_before_empty_turn(self) -> None:
+        """Something is ready although the last turn claimed nothing: find out why, and never spin on it."""
+        self._empty_turns += 1
+        if self._empty_turns > 1:
+            self._desk.suspect = True
+            self._listener.wait(min(LONGEST_SLEEP, 0.001 * 2 ** min(self._empty_turns, 10)))
+
+    def _report_idle(self) -> None:
+        if self._on_idle is not None:
+            self._on_idle()
+        now = self._clock.monotonic()
+        if self._look_for_unknown and now >= self._next_look_for_unknown:
+            for sentence in self._unknown.news(self._transport.count()):
+                LOGGER.warning("%s", sentence)
+            done = self._clock.monotonic()
+            self._look_for_unknown = False
+            self._next_look_for_unknown = done + max(_LOOK_FOR_UNKNOWN_EVERY, _UNKNOWN_SHARE * (done - now))
+
+    # ---- coming and going ------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        holder = self._desk.register()
+        self._slot = self._transport.slot(holder)
+        if self._on_registered is not None:
+            self._on_registered(holder)
+
+    def _register_again(self) -> None:
+        LOGGER.warning("This worker was taken for dead and its jobs were given to others; it starts anew.")
+        self._desk.hand_back()
+        self._desk.settle()
+        if self._slot is not None:
+            self._slot.close()
+            self._slot = None
+        self._register()
+
+    def _leave(self) -> None:
+        self._clear_slot()
+        if self._desk.holder is None:
+            return
+        try:
+            self._transport.unregister(self._desk.holder)
+        except StoreError as error:
+            LOGGER.warning("%s The worker leaves without saying so.", error)

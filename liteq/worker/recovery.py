@@ -1,0 +1,127 @@
+"""Taking over the jobs of workers that are gone: when, and what becomes of each job.
+
+A holder that is provably dead (its life lock is free) is recovered at once, unless its own supervisor
+seems to live: that one knows whether the job was to blame, so it gets a moment to act. A holder that
+lives, or may live, loses its leases only after two looks at the same expired, unchanged lease, two
+heartbeats apart on the monotonic clock: neither a clock step nor a resumed laptop makes live workers
+lose their jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+
+from liteq.clock import Clock
+from liteq.errors import WorkerLostError
+from liteq.failure import encode_failure, reason
+from liteq.job import Claim, Running, Transition, WorkerRecord
+from liteq.lifecycle import Lost, decide
+from liteq.retry import Random
+from liteq.transport import Transport
+
+__all__ = ["Recovery", "is_running"]
+
+MOMENT = 0.2
+"""Seconds that a dead worker's own supervisor gets before others step in."""
+
+
+class Recovery:
+    """Looks at the workers of a store, again and again, and recovers those that are gone.
+
+    Args:
+        transport: the store.
+        visibility_timeout: seconds that a lease lasts without renewal; a heartbeat is a third of it.
+        clock: tells the time.
+        random: a source of floats in [0, 1).
+    """
+
+    def __init__(self, transport: Transport, visibility_timeout: float, clock: Clock, random: Random) -> None:
+        self._transport = transport
+        self._heartbeat = visibility_timeout / 3
+        self._clock = clock
+        self._random = random
+        self._suspects: dict[int, tuple[float | None, float]] = {}
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether somebody is suspected of being dead, so that the next look should come soon."""
+        return any(expires is None for expires, _ in self._suspects.values())
+
+    def look(self, own: Collection[int] = ()) -> list[Transition]:
+        """Look at all workers once; return what was decided about the jobs that were taken over.
+
+        Args:
+            own: holders whose death the caller learns of by itself.
+        """
+        settled: list[Transition] = []
+        records = self._transport.workers()
+        for record in records:
+            if self._is_gone(record, own):
+                settled += self._recover(record)
+        known = {record.holder for record in records}
+        self._suspects = {holder: seen for holder, seen in self._suspects.items() if holder in known}
+        return settled
+
+    def _is_gone(self, record: WorkerRecord, own: Collection[int]) -> bool:
+        """Decide whether a worker is gone for good, and if so expel it."""
+        now = self._clock.monotonic()
+        if record.alive is False and record.holder not in own:
+            expires, since = self._suspects.setdefault(record.holder, (None, now))
+            patient = record.info.pid != record.info.supervisor and _seems_alive(record.info.supervisor)
+            if patient and (expires is not None or now - since < MOMENT):
+                self._suspects[record.holder] = (None, since)
+                return False
+            self._transport.expel(record.holder, None)
+            return True
+        if not record.leases or record.expires >= self._clock.wall():
+            self._suspects.pop(record.holder, None)
+            return False
+        expires, since = self._suspects.get(record.holder, (None, now))
+        if expires != record.expires:
+            self._suspects[record.holder] = (record.expires, now)
+            return False
+        if now - since < 2 * self._heartbeat:
+            return False
+        return self._transport.expel(record.holder, record.expires)
+
+    def _recover(self, record: WorkerRecord) -> list[Transition]:
+        self._suspects.pop(record.holder, None)
+        now = self._clock.wall()
+        decided = [
+            decide(claim, self._outcome(record, claim), now, self._random)
+            for claim in self._transport.leases(record.holder)
+        ]
+        if decided:
+            self._transport.settle(record.holder, decided, now)
+        return decided
+
+    def _outcome(self, record: WorkerRecord, claim: Claim) -> Lost:
+        error = WorkerLostError(
+            f"{claim.task}[{claim.id}]: its worker {record.info.name} (pid {record.info.pid}) is gone, "
+            "together with its supervisor or out of reach of it."
+        )
+        started = not record.trusted or is_running(record.running, claim)
+        return Lost(started, encode_failure(error), reason(error))
+
+
+def is_running(running: Running | None, claim: Claim) -> bool:
+    """Tell whether this claim is the one that its worker published as running."""
+    return running is not None and (running.seq, running.token) == (claim.seq, claim.token)
+
+
+def _seems_alive(pid: int) -> bool:
+    """Tell whether a process of that id exists; it may be another one by now."""
+    if pid <= 0:
+        return False
+    if sys.platform == "win32":
+        # There, a signal 0 would not ask but interrupt.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

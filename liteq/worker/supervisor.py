@@ -1,0 +1,362 @@
+"""The parent of the worker processes: starts them, watches them, answers for them.
+
+One thread runs `Supervisor.run`. It sleeps until a process says something or ends, until somebody asks
+it to stop, or until something is due: a heartbeat, a time limit, a look at the other workers, upkeep.
+
+It does for its workers what they cannot do for themselves while a task holds the interpreter: it renews
+their leases, ends a job at its time limit by ending the process, and settles what a dead process held.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from liteq.clock import Clock, SystemClock
+from liteq.errors import LiteqError, StoreBusyError, StoreError, StoreFullError, WorkerError
+from liteq.job import ClaimRequest, Running, Transition
+from liteq.retry import Random
+from liteq.states import FAILURE
+from liteq.transport import Transport
+from liteq.worker.config import WorkerConfig
+from liteq.worker.log import LOGGER
+from liteq.worker.position import Position
+from liteq.worker.process import Exited, Said, WorkerProcess
+from liteq.worker.recovery import Recovery
+from liteq.worker.upkeep import Upkeep
+from liteq.worker.verdict import Death, describe_exit, judge
+
+__all__ = ["Supervisor"]
+
+LOOK_INTERVAL = 1.0
+"""Seconds between looks at the other workers of the store."""
+SOON = 0.25
+"""Seconds until the next look while a worker is suspected of being dead."""
+LIMIT_LOOK_INTERVAL = 0.05
+"""Seconds between looks at a worker that runs time-limited jobs; such a job ends at most this late."""
+LIMIT_WATCH = 1.0
+"""Seconds for which a worker is watched after it was last seen with a time-limited job."""
+
+
+class Supervisor:
+    """Keeps `concurrency` worker processes running on a store.
+
+    Args:
+        transport: the store, opened by this process for the supervisor's own use.
+        config: what every worker process is told; each gets a name of its own.
+        concurrency: how many processes.
+        clock: tells the time.
+        random: a source of floats in [0, 1).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        config: WorkerConfig,
+        concurrency: int,
+        *,
+        clock: Clock | None = None,
+        random: Random = random_module.random,
+    ) -> None:
+        self._transport = transport
+        self._config = config
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._random = random
+        self._positions = [
+            Position(replace(config, name=f"{config.name}-{number}"), self._clock)
+            for number in range(1, concurrency + 1)
+        ]
+        self._events: SimpleQueue[Said | Exited | None] = SimpleQueue()
+        self._recovery = Recovery(transport, config.visibility_timeout, self._clock, random)
+        self._upkeep = Upkeep(transport, self._clock)
+        self._due: dict[Callable[[], float], float] = {}
+        self._limits: dict[WorkerProcess, float] = {}
+        self._stopping = False
+        self._killing = False
+        self._asked: set[WorkerProcess] = set()
+        self._idle: set[WorkerProcess] = set()
+        self._failure: LiteqError | None = None
+        self.ready = threading.Event()
+        """Set once every worker process has registered, or the supervisor has given up."""
+        self.tasks: dict[str, Mapping[str, Any]] = {}
+        """The tasks that the workers announced, each with its retry options."""
+        self.failed_jobs = 0
+        """How many jobs ended FAILURE by this supervisor's own verdict."""
+
+    # ---- from any thread -------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Let the workers finish the jobs they run, hand back the rest, and end."""
+        self._stopping = True
+        self._events.put(None)
+
+    def kill(self) -> None:
+        """End the workers now; the jobs they run go back to the queue and lose no attempt."""
+        self._stopping = self._killing = True
+        self._events.put(None)
+
+    @property
+    def processes(self) -> list[int]:
+        """The process ids of the workers that are running now."""
+        return [position.process.pid for position in self._positions if position.process is not None]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has given up; `run` raises the reason once the workers have ended."""
+        return self._failure is not None
+
+    # ---- the loop --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Supervise until stopped; returns when every worker process has ended.
+
+        Raises:
+            WorkerError: the workers cannot start, or cannot go on; the message is theirs.
+            StoreError: the store cannot serve any more.
+        """
+        now = self._clock.monotonic()
+        self._due = {
+            self._look: now,
+            self._keep_up: now,
+            self._renew: now + self._heartbeat,
+            self._start_missing: now,
+        }
+        try:
+            self._look()
+            while not self._is_over():
+                self._step()
+        finally:
+            self._end_all()
+            self._upkeep.close()
+            self.ready.set()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def _heartbeat(self) -> float:
+        return self._config.visibility_timeout / 3
+
+    def _is_over(self) -> bool:
+        return self._stopping and not any(position.process for position in self._positions)
+
+    def _step(self) -> None:
+        self._handle(self._next_event())
+        try:
+            for duty, due in list(self._due.items()):
+                if due <= self._clock.monotonic():
+                    self._due[duty] = self._clock.monotonic() + duty()
+            self._watch_limits()
+        except (StoreFullError, StoreBusyError) as error:
+            LOGGER.warning("%s Trying again in 1 s.", error)
+            self._due = {duty: self._clock.monotonic() + 1.0 for duty in self._due}
+        except StoreError as error:
+            self._give_up(error)
+        if self._stopping:
+            self._tell_to_stop()
+
+    def _next_event(self) -> Said | Exited | None:
+        due = min((*self._due.values(), *self._limits.values()))
+        try:
+            return self._events.get(timeout=max(0.0, due - self._clock.monotonic()))
+        except Empty:
+            return None
+
+    def _handle(self, event: Said | Exited | None) -> None:
+        while event is not None:
+            if isinstance(event, Said):
+                self._hear(event.process, event.message)
+            else:
+                self._bury(event.process, event.status)
+            try:
+                event = self._events.get_nowait()
+            except Empty:
+                return
+
+    def _give_up(self, error: LiteqError) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._stopping = True
+        self.ready.set()
+
+    # ---- starting and stopping -------------------------------------------------------------------
+
+    def _start_missing(self) -> float:
+        """Start the processes whose time has come; return the seconds until the next one's."""
+        if self._stopping:
+            return LOOK_INTERVAL
+        waits = [LOOK_INTERVAL]
+        for position in self._positions:
+            if position.process is None:
+                wait = position.starts_at - self._clock.monotonic()
+                if wait <= 0:
+                    position.process = WorkerProcess(position.config, self._events.put)
+                else:
+                    waits.append(wait)
+        return min(waits)
+
+    def _tell_to_stop(self) -> None:
+        for position in self._positions:
+            process = position.process
+            if process is None:
+                continue
+            if self._killing:
+                process.kill()
+            elif process not in self._asked:
+                self._asked.add(process)
+                process.ask_to_stop()
+
+    def _end_all(self) -> None:
+        """Leave no process behind, whatever happened; then settle what they held."""
+        for position in self._positions:
+            if position.process is not None:
+                self._killing = self._stopping = True
+                position.process.kill()
+        while any(position.process for position in self._positions):
+            event = self._events.get(timeout=60.0)
+            if isinstance(event, Exited):
+                try:
+                    self._bury(event.process, event.status)
+                except LiteqError as error:
+                    LOGGER.warning("%s The jobs it held are recovered by the next worker.", error)
+
+    # ---- what the processes say ------------------------------------------------------------------
+
+    def _hear(self, process: WorkerProcess, message: Mapping[str, Any]) -> None:
+        match message["type"]:
+            case "hello":
+                process.holder = int(message["holder"])
+                process.tasks = message["tasks"]
+                self.tasks.update(process.tasks)
+                self._position_of(process).welcome()
+                if all(position.is_ready for position in self._positions):
+                    self.ready.set()
+            case "limit":
+                self._limits[process] = self._clock.monotonic()
+            case "idle":
+                self._idle.add(process)
+                self._stop_if_drained()
+            case "failed":
+                self._give_up(WorkerError(str(message["error"])))
+
+    def _position_of(self, process: WorkerProcess) -> Position:
+        return next(position for position in self._positions if position.process is process)
+
+    def _stop_if_drained(self) -> None:
+        """Stop when nothing is ready for these workers and nobody runs anything."""
+        if not self._config.drain or any(p.process not in self._idle for p in self._positions):
+            return
+        request = ClaimRequest(dict.fromkeys(self.tasks, 1), self._config.queues)
+        due = self._transport.next_due(request)
+        is_ready = due is not None and due <= self._clock.wall()
+        if not is_ready and not any(record.leases for record in self._transport.workers()):
+            self._stopping = True
+        self._idle.clear()
+
+    # ---- what the dead leave behind --------------------------------------------------------------
+
+    def _bury(self, process: WorkerProcess, status: int) -> None:
+        position = self._position_of(process)
+        self._asked.discard(process)
+        self._idle.discard(process)
+        self._limits.pop(process, None)
+        death = self._cause(process, status)
+        if death is Death.CRASHED:
+            LOGGER.error("Worker %s (pid %d) %s.", process.name, process.pid, describe_exit(status))
+        if process.holder is not None:
+            self._settle_for(process.holder, process, death, status)
+        delay = position.mourn(expected=death is not Death.CRASHED)
+        if position.never_lived and not self._stopping:
+            self._give_up(
+                WorkerError(
+                    f"Worker {process.name} {describe_exit(status)} each time before it was ready. "
+                    "Run it alone to see why: the last lines on stderr are its own."
+                )
+            )
+        self._due[self._start_missing] = self._clock.monotonic() + delay
+
+    def _cause(self, process: WorkerProcess, status: int) -> Death:
+        if process.over_limit is not None:
+            return Death.TIME_LIMIT
+        if self._killing or status == 0 or self._failure is not None:
+            return Death.STOPPED
+        return Death.CRASHED
+
+    def _settle_for(self, holder: int, process: WorkerProcess, death: Death, status: int) -> None:
+        """Settle, in a dead worker's stead, everything that it held."""
+        running = self._transport.running(holder)
+        self._transport.expel(holder, None)
+        claims = self._transport.leases(holder)
+        if death is Death.TIME_LIMIT and running != process.over_limit:
+            death = Death.STOPPED
+        now = self._clock.wall()
+        decided = judge(claims, running, death, status, process.tasks, now, self._random)
+        if decided:
+            self._transport.settle(holder, decided, now)
+        self._report(decided)
+
+    def _report(self, decided: Sequence[Transition]) -> None:
+        for settled in decided:
+            if settled.reason is None:
+                continue
+            if settled.due is None:
+                LOGGER.error("Job %s ended %s: %s", settled.id, settled.state, settled.reason)
+                self.failed_jobs += settled.state == FAILURE
+            else:
+                wait = max(0.0, settled.due - settled.at)
+                LOGGER.warning("Job %s runs again in %g s: %s", settled.id, wait, settled.reason)
+
+    # ---- duties ----------------------------------------------------------------------------------
+
+    def _look(self) -> float:
+        """Look at the other workers of the store, and take over the jobs of those that are gone."""
+        own = [p.process.holder for p in self._positions if p.process and p.process.holder is not None]
+        for settled in self._recovery.look(own):
+            LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
+        return SOON if self._recovery.is_watching else LOOK_INTERVAL
+
+    def _keep_up(self) -> float:
+        return self._upkeep.look()
+
+    def _renew(self) -> float:
+        """Renew the leases of the workers that are not suspended."""
+        living = [
+            p.process.holder
+            for p in self._positions
+            if p.process and p.process.holder is not None and not p.process.is_suspended()
+        ]
+        if living:
+            self._transport.renew(living, self._config.visibility_timeout, self._clock.wall())
+        return self._heartbeat
+
+    def _watch_limits(self) -> None:
+        """End the processes whose job has run for too long."""
+        now = self._clock.monotonic()
+        for process, look_at in list(self._limits.items()):
+            if look_at > now or process.holder is None:
+                continue
+            running = self._transport.running(process.holder)
+            if running is not None and running.deadline is not None:
+                process.limited_at = now
+                if running.deadline <= now:
+                    self._end_for_limit(process, process.holder, running)
+                    continue
+                self._limits[process] = min(running.deadline, now + LIMIT_LOOK_INTERVAL)
+            elif now - process.limited_at > LIMIT_WATCH:
+                del self._limits[process]
+            else:
+                self._limits[process] = now + LIMIT_LOOK_INTERVAL
+
+    def _end_for_limit(self, process: WorkerProcess, holder: int, running: Running) -> None:
+        """Kill the process, unless the job has ended at this very moment and another one runs."""
+        process.suspend()
+        if self._transport.running(holder) == running:
+            process.over_limit = running
+            del self._limits[process]
+            process.kill()
+        else:
+            process.resume()
+            self._limits[process] = self._clock.monotonic() + LIMIT_LOOK_INTERVAL

@@ -1,0 +1,184 @@
+"""What `Queue.start_workers` returns: workers that run beside the program until they are stopped."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from liteq.clock import SystemClock
+from liteq.errors import LiteqError, NotSupportedError, WorkerError
+from liteq.job import WorkerInfo
+from liteq.task import Task
+from liteq.transport import Transport
+from liteq.worker.config import WorkerConfig
+from liteq.worker.executor import Executor
+from liteq.worker.loop import WorkerLoop
+from liteq.worker.supervisor import Supervisor
+from liteq.worker.upkeep import Upkeep
+
+__all__ = ["ProcessWorkers", "ThreadWorkers", "Workers"]
+
+START_TIMEOUT = 60.0
+"""Seconds for all workers to import their tasks and register."""
+EXIT_GRACE = 10.0
+"""Seconds that running jobs get when the program ends without having stopped its workers."""
+
+
+class Workers:
+    """Workers of this program; a context manager that stops them at its end."""
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop the workers: running jobs are finished, what has not begun goes back to the queue.
+
+        Args:
+            timeout: seconds that running jobs get; then their processes are ended, and the jobs go back to
+                the queue without losing an attempt. None to wait for as long as they take. Threads
+                cannot be ended, so there a job that runs on is left alone.
+
+        Raises:
+            WorkerError: the workers had given up before; the message says why.
+        """
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class ProcessWorkers(Workers):
+    """Worker processes under a supervisor that runs in a thread of this program."""
+
+    def __init__(
+        self, open_transport: Callable[[], Transport], config: WorkerConfig, concurrency: int
+    ) -> None:
+        """Start the workers, and return once they are ready to run jobs.
+
+        Args:
+            open_transport: opens the store anew, for the supervisor's own use.
+            config: what each worker process is told.
+            concurrency: how many processes.
+
+        Raises:
+            WorkerError: a worker could not start; the message says why.
+            StoreError: the store cannot serve.
+        """
+        self._transport = open_transport()
+        self._supervisor = Supervisor(self._transport, config, concurrency)
+        self._error: LiteqError | None = None
+        self._told = False
+        # A daemon, because the interpreter waits for other threads before it runs exit handlers.
+        self._thread = threading.Thread(target=self._run, name="liteq-supervisor", daemon=True)
+        self._thread.start()
+        _running.add(self)
+        if not self._supervisor.ready.wait(START_TIMEOUT):
+            self._supervisor.kill()
+            self._error = WorkerError(
+                f"The workers were not ready within {START_TIMEOUT:g} s; see their log."
+            )
+        if self._error is not None or not self._thread.is_alive():
+            self.stop()
+
+    def _run(self) -> None:
+        try:
+            self._supervisor.run()
+        except LiteqError as error:
+            self._error = error
+        finally:
+            self._transport.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that are running now."""
+        return self._supervisor.processes
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the workers are still supervised; False once stopped, or given up."""
+        return self._thread.is_alive()
+
+    def stop(self, timeout: float | None = None) -> None:
+        self._supervisor.stop()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._supervisor.kill()
+            self._thread.join()
+        _running.discard(self)
+        if self._error is not None and not self._told:
+            self._told = True
+            raise self._error
+
+
+class ThreadWorkers(Workers):
+    """Workers as threads of this program, for a store that lives in its memory."""
+
+    def __init__(
+        self, transport: Transport, tasks: Mapping[str, Task[Any, Any]], info: WorkerInfo, count: int
+    ):
+        """Start the threads.
+
+        Args:
+            transport: the store that they share with the program.
+            tasks: the tasks that they run.
+            info: what each tells about itself.
+            count: how many threads.
+
+        Raises:
+            NotSupportedError: a task has a time limit, which no thread can be held to.
+        """
+        for task in tasks.values():
+            if task.time_limit is not None:
+                raise NotSupportedError(
+                    f"The task {task.name} has a time_limit, and a thread cannot be ended; "
+                    "use a queue file, whose workers are processes."
+                )
+        self._ended = threading.Event()
+        self._loops = [
+            WorkerLoop(transport, Executor(tasks, transport, SystemClock(), hostname=info.hostname), info)
+            for _ in range(count)
+        ]
+        self._threads = [
+            threading.Thread(target=loop.run, name=f"liteq-worker-{number}", daemon=True)
+            for number, loop in enumerate(self._loops, 1)
+        ]
+        upkeep = Upkeep(transport, SystemClock())
+        self._threads.append(
+            threading.Thread(target=self._keep_up, args=(upkeep,), name="liteq-upkeep", daemon=True)
+        )
+        for thread in self._threads:
+            thread.start()
+        _running.add(self)
+
+    def _keep_up(self, upkeep: Upkeep) -> None:
+        while not self._ended.wait(upkeep.look()):
+            pass
+        upkeep.close()
+
+    def stop(self, timeout: float | None = None) -> None:
+        for loop in self._loops:
+            loop.stop()
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(timeout)
+        _running.discard(self)
+
+
+_running: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+def _stop_at_exit() -> None:
+    for workers in list(_running):
+        workers.stop(EXIT_GRACE)
+
+
+atexit.register(_stop_at_exit)

@@ -1,0 +1,100 @@
+"""A worker finds its task modules, and says in one sentence why it could not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.errors import ImportGuardError, WorkerError
+from liteq.worker.config import TaskModule
+from liteq.worker.imports import import_tasks, load_app
+
+
+class App:
+    """Stands where `liteq.Queue` does: `load_app` is told what to look for."""
+
+
+@pytest.fixture(autouse=True)
+def clean_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def write(folder: Path, name: str, text: str) -> TaskModule:
+    (folder / f"{name}.py").write_text(text)
+    return TaskModule(name, str(folder), str(folder))
+
+
+def test_a_module_is_imported_from_its_recorded_root(tmp_path: Path) -> None:
+    import_tasks([write(tmp_path, "lq_plain", "answer = 42")])
+    assert sys.modules["lq_plain"].answer == 42
+
+
+def test_a_root_is_put_on_the_path_once(tmp_path: Path) -> None:
+    import_tasks([write(tmp_path, "lq_one", ""), write(tmp_path, "lq_two", "")])
+    assert sys.path.count(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = 1\nimport lq_nothing_of_that_name", "line 2): ModuleNotFoundError"),
+        ("1 / 0", "line 1): ZeroDivisionError: division by zero"),
+        ("x = (", "SyntaxError"),
+        ("import sys\nsys.exit('bye')", "line 2): SystemExit: bye"),
+    ],
+)
+def test_a_module_that_fails_is_named_with_file_line_and_reason(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    with pytest.raises(WorkerError) as caught:
+        import_tasks([write(tmp_path, "lq_broken", text)])
+    assert str(caught.value).startswith("Module 'lq_broken' cannot be imported (")
+    assert "lq_broken.py" in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="'lq_absent' cannot be imported"):
+        import_tasks([TaskModule("lq_absent", str(tmp_path), str(tmp_path))])
+
+
+def test_a_module_that_starts_work_when_imported_is_told_about_the_guard(tmp_path: Path) -> None:
+    text = "from liteq.guard import refuse_while_importing\nrefuse_while_importing('delay()')"
+    with pytest.raises(ImportGuardError, match="__main__"):
+        import_tasks([write(tmp_path, "lq_eager", text)])
+
+
+def test_an_application_is_found_in_the_working_directory(tmp_path: Path) -> None:
+    write(tmp_path, "lq_app", f"from {__name__} import App\nq = App()\nsame = q")
+    assert load_app("lq_app", App) is sys.modules["lq_app"].q
+
+
+def test_an_application_is_found_by_its_attribute(tmp_path: Path) -> None:
+    write(tmp_path, "lq_app", f"from {__name__} import App\none, two = App(), App()")
+    assert load_app("lq_app:two", App) is sys.modules["lq_app"].two
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "expected"),
+    [
+        ("lq_app", "one, two = App(), App()", "more than one App.*lq_app:one, lq_app:two"),
+        ("lq_app", "x = 1", "has no App"),
+        ("lq_app:three", "one = App()", "there is lq_app:one"),
+        ("lq_app:three", "three = 3", "none under 'three'"),
+    ],
+)
+def test_an_unclear_application_is_refused_with_the_choices(
+    tmp_path: Path, target: str, text: str, expected: str
+) -> None:
+    write(tmp_path, "lq_app", f"from {__name__} import App\n{text}")
+    with pytest.raises(WorkerError, match=expected):
+        load_app(target, App)
