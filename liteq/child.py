@@ -8,9 +8,10 @@ After that a line `stop` ends the loop, and the end of the pipe means that the s
 process ends at once, and others recover what it held. `messages` is the writing end of a second pipe (on
 Windows the handle of it), on which the worker sends JSON lines, each with a `type`:
 
-    hello   registered under `holder`; `tasks` has what the supervisor needs to decide about a job that it
-            has killed or lost (again with another holder after an expulsion)
-    limit   a job with a time limit has begun; look at the slot (may be missing if the pipe is full)
+    hello   registered under `holder`, with leases of `visibility_timeout` seconds; `tasks` has what the
+            supervisor needs to decide about a job that it has killed or lost (again with another holder
+            after an expulsion)
+    limit   jobs with a time limit have begun; watch the slot (at most twice a second)
     idle    nothing is ready to run (only with `drain`)
     failed  cannot go on; `error` is the sentence; exit status 2 follows
     end     the loop has ended, all is settled; `reason` is "stopped" or "recycle"; exit status 0 follows
@@ -18,6 +19,7 @@ Windows the handle of it), on which the worker sends JSON lines, each with a `ty
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -36,7 +38,7 @@ from liteq.opening import open_transport
 from liteq.queue import Queue
 from liteq.registry import collect_tasks
 from liteq.task import Task
-from liteq.worker.config import WorkerConfig
+from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.executor import Executor
 from liteq.worker.imports import import_tasks, load_app
 from liteq.worker.log import set_up_logging
@@ -46,6 +48,8 @@ __all__ = ["main"]
 
 CANNOT = 2
 """The exit status of a worker that could not start or go on."""
+POKE_INTERVAL = 0.5
+"""Seconds between pokes; the supervisor goes on watching for twice as long by itself."""
 
 
 class _Messages:
@@ -54,8 +58,16 @@ class _Messages:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = _adopt(descriptor)
         self._lock = threading.Lock()
+        self._poke_at = 0.0
         if os.name == "posix":
             os.set_blocking(self.descriptor, False)
+
+    def poke(self) -> None:
+        """Say that a job with a time limit has begun, unless that was said a moment ago."""
+        now = time.monotonic()
+        if now >= self._poke_at:
+            self._poke_at = now + POKE_INTERVAL
+            self.send("limit", optional=True)
 
     def send(self, kind: str, *, optional: bool = False, **values: object) -> None:
         """Send one message; an optional one is left out if the pipe is full."""
@@ -120,6 +132,9 @@ def main(boot: Mapping[str, Any]) -> int:
     _handle_signals(control)
     _keep_from_forks(messages.descriptor, control.descriptor)
     set_up_logging(config.loglevel, config.name)
+    # What a task prints is to be seen at once, and not lost when the process is killed.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         end = _work(config, messages, control)
     except LiteqError as error:
@@ -131,21 +146,35 @@ def main(boot: Mapping[str, Any]) -> int:
 
 def _work(config: WorkerConfig, messages: _Messages, control: _Control) -> LoopEnd:
     tasks = _load_tasks(config)
-    with open_transport(config.url, **config.settings) as transport:
-        executor = Executor(tasks, transport, SystemClock(), hostname=config.hostname)
-        described = {name: _describe(task) for name, task in tasks.items()}
+    settings, visibility_timeout = _settings(config, tasks)
+    described = {name: _describe(task) for name, task in tasks.items()}
+
+    def say_hello(holder: int) -> None:
+        messages.send("hello", holder=holder, tasks=described, visibility_timeout=visibility_timeout)
+
+    with open_transport(config.url, **settings) as transport:
         loop = WorkerLoop(
             transport,
-            executor,
+            Executor(tasks, transport, SystemClock(), hostname=config.hostname),
             _info(config),
-            visibility_timeout=config.visibility_timeout,
+            visibility_timeout=visibility_timeout,
             max_jobs=config.max_jobs,
-            on_registered=lambda holder: messages.send("hello", holder=holder, tasks=described),
-            on_time_limit=lambda: messages.send("limit", optional=True),
+            on_registered=say_hello,
+            on_time_limit=messages.poke,
             on_idle=(lambda: messages.send("idle")) if config.drain else None,
         )
         control.attach(loop)
         return loop.run()
+
+
+def _settings(config: WorkerConfig, tasks: Mapping[str, Task[Any, Any]]) -> tuple[dict[str, Any], float]:
+    """Return how to open the store and how long leases last: as configured, else as the tasks' queue says."""
+    for task in tasks.values():
+        own = task.store.settings
+        if os.path.realpath(own.url) == os.path.realpath(config.url):
+            timeout = config.visibility_timeout or own.visibility_timeout
+            return {**own.transport_settings(), **config.settings}, timeout
+    return {**config.settings}, config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
 
 
 def _info(config: WorkerConfig) -> WorkerInfo:
@@ -200,6 +229,9 @@ def _handle_signals(control: _Control) -> None:
     signal.signal(signal.SIGINT, ignore)
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, ignore)
+    else:
+        # The supervisor started this process with it blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _keep_from_forks(*descriptors: int) -> None:

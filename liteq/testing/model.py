@@ -65,9 +65,9 @@ new_jobs = st.builds(
 some_jobs = st.lists(new_jobs, min_size=1, max_size=5)
 requests = st.builds(
     ClaimRequest,
-    tasks=st.dictionaries(st.sampled_from(TASKS), st.integers(1, 10), min_size=2),
+    tasks=st.dictionaries(st.sampled_from(TASKS), st.integers(1, 3), min_size=2),
     queues=some_queues,
-    budget=st.integers(1, 40),
+    budget=st.integers(1, 9),
     limit=st.sampled_from([4, 3, 2, 1, 0]),
 )
 everything = ClaimRequest(dict.fromkeys(TASKS, 1))

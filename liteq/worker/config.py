@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
-__all__ = ["BOOT", "TaskModule", "WorkerConfig"]
+__all__ = ["BOOT", "DEFAULT_VISIBILITY_TIMEOUT", "TaskModule", "WorkerConfig"]
+
+DEFAULT_VISIBILITY_TIMEOUT = 60.0
 
 # Standard input is read without a buffer: what follows the first line belongs to the control thread.
 BOOT = (
@@ -40,7 +42,8 @@ class WorkerConfig:
         hostname: what tasks see as `self.request.hostname`.
         supervisor: the process id of the supervisor; 0 when there is none to watch.
         loglevel: the level of the log lines, by name.
-        visibility_timeout: seconds that a lease lasts without renewal.
+        visibility_timeout: seconds that a lease lasts without renewal; None for what the tasks' own queue
+            says, if it is on this store, else a minute.
         max_jobs: end after this many jobs, to be replaced by a fresh process; None for never.
         drain: tell the supervisor whenever nothing is ready to run.
     """
@@ -54,7 +57,7 @@ class WorkerConfig:
     hostname: str = ""
     supervisor: int = 0
     loglevel: str = "INFO"
-    visibility_timeout: float = 60.0
+    visibility_timeout: float | None = None
     max_jobs: int | None = None
     drain: bool = False
 

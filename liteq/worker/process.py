@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -58,6 +59,8 @@ class WorkerProcess:
         """The number under which it has registered; None before."""
         self.tasks: Mapping[str, Mapping[str, Any]] = {}
         """The tasks that it announced, each with its retry options."""
+        self.ended_at: float | None = None
+        """When it said that it had settled everything and would end, on the monotonic clock."""
         self.limited_at = 0.0
         """When it was last seen with a time-limited job, on the monotonic clock."""
         self.over_limit: Running | None = None
@@ -107,8 +110,6 @@ class WorkerProcess:
         """Stop it where it stands, so that its slot cannot change; False where that is not possible."""
         if sys.platform == "win32":
             return False
-        import signal
-
         self._popen.send_signal(signal.SIGSTOP)
         deadline = time.monotonic() + 0.05
         while not self.is_suspended() and self._popen.returncode is None and time.monotonic() < deadline:
@@ -118,8 +119,6 @@ class WorkerProcess:
     def resume(self) -> None:
         """Let it go on."""
         if sys.platform != "win32":
-            import signal
-
             self._popen.send_signal(signal.SIGCONT)
 
     def _tell(self, line: bytes) -> None:
@@ -139,8 +138,8 @@ class WorkerProcess:
         status = self._popen.wait()
         # What a task forked may hold the pipe open for as long as it likes.
         reader.join(timeout=0.2)
-        self.close_pipe()
         self._report(Exited(self, status))
+        self.close_pipe()
 
     def close_pipe(self) -> None:
         """Close the control pipe; idempotent."""
@@ -170,7 +169,13 @@ else:
     def _spawn(writing: int) -> tuple[subprocess.Popen[bytes], int]:
         """Start the interpreter; return it and what it has to call its end of the message pipe."""
         command = [sys.executable, "-c", BOOT]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,)), writing
+        # Ctrl-C reaches the terminal's whole group. The child inherits this mask and unblocks the signal
+        # once it has a handler, so that it is not killed by one while it starts.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,)), writing
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _processes: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()

@@ -39,7 +39,8 @@ class Recovery:
 
     def __init__(self, transport: Transport, visibility_timeout: float, clock: Clock, random: Random) -> None:
         self._transport = transport
-        self._heartbeat = visibility_timeout / 3
+        self.visibility_timeout = visibility_timeout
+        """Seconds; may change when the workers say what their queue asks for."""
         self._clock = clock
         self._random = random
         self._suspects: dict[int, tuple[float | None, float]] = {}
@@ -82,7 +83,7 @@ class Recovery:
         if expires != record.expires:
             self._suspects[record.holder] = (record.expires, now)
             return False
-        if now - since < 2 * self._heartbeat:
+        if now - since < 2 * self.visibility_timeout / 3:
             return False
         return self._transport.expel(record.holder, record.expires)
 

@@ -17,7 +17,7 @@ from liteq.errors import LiteqError, NotSupportedError, StoreBusyError, StoreFul
 from liteq.job import WorkerInfo
 from liteq.task import Task
 from liteq.transport import Transport
-from liteq.worker.config import WorkerConfig
+from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.executor import Executor
 from liteq.worker.log import LOGGER
 from liteq.worker.loop import WorkerLoop
@@ -52,8 +52,9 @@ class SoloWorker:
         self._transport = transport
         self._config = config
         self._clock: Clock = SystemClock()
+        self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
         self._renewed = self._clock.monotonic()
-        self._recovery = Recovery(transport, config.visibility_timeout, self._clock, random_module.random)
+        self._recovery = Recovery(transport, self._visibility_timeout, self._clock, random_module.random)
         self._upkeep = Upkeep(transport, self._clock)
         self._ended = threading.Event()
         self._failure: LiteqError | None = None
@@ -61,7 +62,7 @@ class SoloWorker:
             transport,
             Executor(tasks, transport, self._clock, hostname=config.hostname),
             WorkerInfo(config.name, config.hostname, pid, pid, config.queues),
-            visibility_timeout=config.visibility_timeout,
+            visibility_timeout=self._visibility_timeout,
             on_time_limit=_warn_of_limit,
             on_idle=self._stop_if_drained if config.drain else None,
         )
@@ -109,9 +110,9 @@ class SoloWorker:
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
         now = self._clock.monotonic()
-        heartbeat = self._config.visibility_timeout / 3
+        heartbeat = self._visibility_timeout / 3
         if own and now - self._renewed >= heartbeat:
-            self._transport.renew(own, self._config.visibility_timeout, self._clock.wall())
+            self._transport.renew(own, self._visibility_timeout, self._clock.wall())
             self._renewed = now
         soon = 0.25 if self._recovery.is_watching else 1.0
         return min(soon, heartbeat, self._upkeep.look())

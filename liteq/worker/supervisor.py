@@ -22,7 +22,7 @@ from liteq.job import ClaimRequest, Running, Transition
 from liteq.retry import Random
 from liteq.states import FAILURE
 from liteq.transport import Transport
-from liteq.worker.config import WorkerConfig
+from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.log import LOGGER
 from liteq.worker.position import Position
 from liteq.worker.process import Exited, Said, WorkerProcess
@@ -38,6 +38,10 @@ SOON = 0.25
 """Seconds until the next look while a worker is suspected of being dead."""
 LIMIT_LOOK_INTERVAL = 0.05
 """Seconds between looks at a worker that runs time-limited jobs; such a job ends at most this late."""
+FAREWELL = 5.0
+"""Seconds in which a process ends after its last job is settled."""
+KILL_TIMEOUT = 10.0
+"""Seconds in which the system ends a killed process."""
 LIMIT_WATCH = 1.0
 """Seconds for which a worker is watched after it was last seen with a time-limited job."""
 
@@ -71,7 +75,8 @@ class Supervisor:
             for number in range(1, concurrency + 1)
         ]
         self._events: SimpleQueue[Said | Exited | None] = SimpleQueue()
-        self._recovery = Recovery(transport, config.visibility_timeout, self._clock, random)
+        self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
+        self._recovery = Recovery(transport, self._visibility_timeout, self._clock, random)
         self._upkeep = Upkeep(transport, self._clock)
         self._due: dict[Callable[[], float], float] = {}
         self._limits: dict[WorkerProcess, float] = {}
@@ -123,6 +128,7 @@ class Supervisor:
             self._look: now,
             self._keep_up: now,
             self._renew: now + self._heartbeat,
+            self._bid_farewell: now + LOOK_INTERVAL,
             self._start_missing: now,
         }
         try:
@@ -138,14 +144,15 @@ class Supervisor:
 
     @property
     def _heartbeat(self) -> float:
-        return self._config.visibility_timeout / 3
+        return self._visibility_timeout / 3
 
     def _is_over(self) -> bool:
         return self._stopping and not any(position.process for position in self._positions)
 
     def _step(self) -> None:
-        self._handle(self._next_event())
+        event = self._next_event()
         try:
+            self._handle(event)
             for duty, due in list(self._due.items()):
                 if due <= self._clock.monotonic():
                     self._due[duty] = self._clock.monotonic() + duty()
@@ -216,24 +223,34 @@ class Supervisor:
                 self._killing = self._stopping = True
                 position.process.kill()
         while any(position.process for position in self._positions):
-            event = self._events.get(timeout=60.0)
-            if isinstance(event, Exited):
-                try:
+            try:
+                event = self._events.get(timeout=KILL_TIMEOUT)
+                if isinstance(event, Exited):
                     self._bury(event.process, event.status)
-                except LiteqError as error:
-                    LOGGER.warning("%s The jobs it held are recovered by the next worker.", error)
+            except Empty:
+                LOGGER.error("A worker process did not end within %g s of SIGKILL.", KILL_TIMEOUT)
+                return
+            except LiteqError as error:
+                LOGGER.warning("%s The jobs it held are recovered by the next worker.", error)
 
     # ---- what the processes say ------------------------------------------------------------------
 
     def _hear(self, process: WorkerProcess, message: Mapping[str, Any]) -> None:
+        position = self._position_of(process)
+        if position is None:
+            # Read after its end was known: what it forked held the pipe open.
+            return
         match message["type"]:
             case "hello":
                 process.holder = int(message["holder"])
                 process.tasks = message["tasks"]
                 self.tasks.update(process.tasks)
-                self._position_of(process).welcome()
+                self._adopt(float(message["visibility_timeout"]))
+                position.welcome()
                 if all(position.is_ready for position in self._positions):
                     self.ready.set()
+            case "end":
+                process.ended_at = self._clock.monotonic()
             case "limit":
                 self._limits[process] = self._clock.monotonic()
             case "idle":
@@ -242,8 +259,14 @@ class Supervisor:
             case "failed":
                 self._give_up(WorkerError(str(message["error"])))
 
-    def _position_of(self, process: WorkerProcess) -> Position:
-        return next(position for position in self._positions if position.process is process)
+    def _adopt(self, visibility_timeout: float) -> None:
+        """Renew and recover at the pace that the workers' own queue asks for."""
+        if visibility_timeout != self._visibility_timeout:
+            self._visibility_timeout = self._recovery.visibility_timeout = visibility_timeout
+            self._due[self._renew] = self._clock.monotonic() + self._heartbeat
+
+    def _position_of(self, process: WorkerProcess) -> Position | None:
+        return next((position for position in self._positions if position.process is process), None)
 
     def _stop_if_drained(self) -> None:
         """Stop when nothing is ready for these workers and nobody runs anything."""
@@ -260,15 +283,17 @@ class Supervisor:
 
     def _bury(self, process: WorkerProcess, status: int) -> None:
         position = self._position_of(process)
+        if position is None:
+            return
         self._asked.discard(process)
         self._idle.discard(process)
         self._limits.pop(process, None)
         death = self._cause(process, status)
         if death is Death.CRASHED:
             LOGGER.error("Worker %s (pid %d) %s.", process.name, process.pid, describe_exit(status))
-        if process.holder is not None:
-            self._settle_for(process.holder, process, death, status)
+        # Before anything that may fail: from here on, the place is empty and its holder nobody's own.
         delay = position.mourn(expected=death is not Death.CRASHED)
+        self._due[self._start_missing] = self._clock.monotonic() + delay
         if position.never_lived and not self._stopping:
             self._give_up(
                 WorkerError(
@@ -276,12 +301,13 @@ class Supervisor:
                     "Run it alone to see why: the last lines on stderr are its own."
                 )
             )
-        self._due[self._start_missing] = self._clock.monotonic() + delay
+        if process.holder is not None:
+            self._settle_for(process.holder, process, death, status)
 
     def _cause(self, process: WorkerProcess, status: int) -> Death:
         if process.over_limit is not None:
             return Death.TIME_LIMIT
-        if self._killing or status == 0 or self._failure is not None:
+        if process.ended_at is not None or self._killing or status == 0 or self._failure is not None:
             return Death.STOPPED
         return Death.CRASHED
 
@@ -318,6 +344,15 @@ class Supervisor:
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
         return SOON if self._recovery.is_watching else LOOK_INTERVAL
 
+    def _bid_farewell(self) -> float:
+        """End the processes that are done, and kept from ending by a thread that some task has left."""
+        now = self._clock.monotonic()
+        for position in self._positions:
+            process = position.process
+            if process and process.ended_at is not None and now - process.ended_at > FAREWELL:
+                process.kill()
+        return LOOK_INTERVAL
+
     def _keep_up(self) -> float:
         return self._upkeep.look()
 
@@ -329,7 +364,7 @@ class Supervisor:
             if p.process and p.process.holder is not None and not p.process.is_suspended()
         ]
         if living:
-            self._transport.renew(living, self._config.visibility_timeout, self._clock.wall())
+            self._transport.renew(living, self._visibility_timeout, self._clock.wall())
         return self._heartbeat
 
     def _watch_limits(self) -> None:

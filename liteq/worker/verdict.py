@@ -10,7 +10,7 @@ from typing import Any
 from liteq.errors import TimeLimitExceeded, WorkerLostError
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Running, Transition
-from liteq.lifecycle import Crashed, Outcome, Raised, Returned, decide
+from liteq.lifecycle import Crashed, Lost, Outcome, Raised, Returned, decide
 from liteq.retry import Random, RetryPolicy
 from liteq.worker.recovery import is_running
 
@@ -58,8 +58,10 @@ def _outcome(
     status: int,
     tasks: Mapping[str, Mapping[str, Any]],
 ) -> Outcome:
-    if not is_running(running, claim) or death is Death.STOPPED:
+    if not is_running(running, claim):
         return Returned()
+    if death is Death.STOPPED:
+        return _interrupted(claim)
     if death is Death.TIME_LIMIT and running is not None and running.deadline is not None:
         limit = round(running.deadline - running.since, 3)
         late = TimeLimitExceeded(f"{claim.task}[{claim.id}] ran longer than its time limit of {limit:g} s.")
@@ -71,6 +73,14 @@ def _outcome(
         f"(crash {claim.crashes + 1} of at most {max(1, claim.max_crashes)})."
     )
     return Crashed(encode_failure(lost), reason(lost))
+
+
+def _interrupted(claim: Claim) -> Outcome:
+    """Give the job back without losing an attempt, unless this attempt was the only one it may have."""
+    if claim.max_crashes > 0:
+        return Returned()
+    lost = WorkerLostError(f"{claim.task}[{claim.id}]: it was interrupted by a stop, and may run only once.")
+    return Lost(True, encode_failure(lost), reason(lost))
 
 
 def _policy(described: Mapping[str, Any]) -> RetryPolicy:

@@ -81,7 +81,13 @@ class ProcessWorkers(Workers):
         self._thread = threading.Thread(target=self._run, name="liteq-supervisor", daemon=True)
         self._thread.start()
         _running.add(self)
-        if not self._supervisor.ready.wait(START_TIMEOUT):
+        try:
+            is_ready = self._supervisor.ready.wait(START_TIMEOUT)
+        except BaseException:
+            # Ctrl-C: nobody has the workers in hand yet, so nobody else will stop them.
+            self._supervisor.stop()
+            raise
+        if not is_ready:
             self._supervisor.kill()
             self._error = WorkerError(
                 f"The workers were not ready within {START_TIMEOUT:g} s; see their log."
@@ -108,6 +114,7 @@ class ProcessWorkers(Workers):
         return self._thread.is_alive()
 
     def stop(self, timeout: float | None = None) -> None:
+        """Stop the workers; see `Workers.stop`."""
         self._supervisor.stop()
         self._thread.join(timeout)
         if self._thread.is_alive():
@@ -165,6 +172,7 @@ class ThreadWorkers(Workers):
         upkeep.close()
 
     def stop(self, timeout: float | None = None) -> None:
+        """Stop the workers; see `Workers.stop`."""
         for loop in self._loops:
             loop.stop()
         self._ended.set()

@@ -248,6 +248,16 @@ def test_a_stop_that_runs_out_of_time_returns_the_job_without_losing_an_attempt(
     assert (job.state, job.attempts, job.crashes) == ("PENDING", 0, 0)
 
 
+def test_a_task_that_must_run_at_most_once_fails_when_a_stop_interrupts_it(program: Program) -> None:
+    app = tasks(program)
+    workers = app.q.start_workers(1)
+    result = app.once.delay("single")
+    running(program, "single")
+    workers.stop(timeout=0.1)
+    with pytest.raises(WorkerLostError, match="interrupted by a stop"):
+        result.get(timeout=1)
+
+
 def test_nothing_is_left_running_after_the_workers_are_stopped(program: Program, tmp_path: Path) -> None:
     app = tasks(program)
     with app.q.start_workers(2) as workers:

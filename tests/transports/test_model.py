@@ -34,14 +34,14 @@ class SqliteStore:
 
 
 SIZE = settings(
-    max_examples=60,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
 TestTheModelAgreesWithItself = transport_machine(MemoryStore).TestCase
-TestTheModelAgreesWithItself.settings = SIZE
+TestTheModelAgreesWithItself.settings = settings(SIZE, max_examples=20)
 
 TestSqliteAgreesWithTheModel = transport_machine(SqliteStore).TestCase
 TestSqliteAgreesWithTheModel.settings = SIZE

@@ -153,6 +153,19 @@ class LeasingContract(Contract):
 
         assert len(tokens) == 20
 
+    def test_a_lease_given_through_another_handle_has_a_token_of_its_own(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        holder = register(transport)
+        transport.enqueue([new_job("a")], NOW)
+        stale = claim_one(transport, holder)
+        transport.settle(holder, [returned(stale)], NOW)
+        again = claim_one(second, holder)
+
+        assert (again.seq, again.token) != (stale.seq, stale.token)
+        assert transport.settle(holder, [succeed(stale)], NOW) == [succeed(stale)]
+        assert read(second, "a").state == STARTED
+
     def test_a_job_is_given_to_one_of_many_threads(self, transport: Transport) -> None:
         names = {f"job {number}" for number in range(40)}
         transport.enqueue([new_job(name) for name in sorted(names)], NOW)

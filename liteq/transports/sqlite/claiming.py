@@ -69,7 +69,7 @@ class Holder(NamedTuple):
 def new_token() -> int:
     """Return a fencing token that no other lease of the job has, whichever process made that.
 
-    The time in steps of 4 µs, so that later claims sort later, and 12 random bits, in case a clock is set back.
+    The time in steps of 4 µs, so that later claims sort later; 12 random bits, in case a clock is set back.
     """
     return time.time_ns() & ~0xFFF | int.from_bytes(os.urandom(2)) >> 4
 

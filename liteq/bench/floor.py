@@ -1,0 +1,221 @@
+"""The floor: the writes of each workload, in the same transactions, by bare `sqlite3`.
+
+The table, its indexes and the statements are those of liteq's own file (`liteq.transports.sqlite`), as far
+as a plain job touches them. What liteq adds is missing: encoding, ids, checks, leases that somebody
+watches, wake-ups, and running the task.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing.synchronize import Barrier, Lock
+from pathlib import Path
+from threading import BrokenBarrierError
+
+from liteq.bench.plan import Plan, fresh_folder
+from liteq.errors import WorkerError
+from liteq.ids import new_id
+
+__all__ = ["drain", "enqueue_in_bulk", "enqueue_one_by_one"]
+
+PATIENCE = 120.0
+START_PATIENCE = 30.0
+BULK = 1000
+"""Jobs in one transaction of `enqueue_many()`."""
+BATCH = 128
+"""Jobs that a worker settles and claims in one transaction."""
+WAL_LIMIT = 16 * 1024 * 1024
+
+SCHEMA = (
+    """CREATE TABLE jobs (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL, lane INTEGER NOT NULL, stage INTEGER NOT NULL,
+        state TEXT NOT NULL, priority INTEGER NOT NULL, due REAL NOT NULL, eta REAL, expires REAL,
+        holder INTEGER, token INTEGER, attempts INTEGER NOT NULL, retries INTEGER NOT NULL,
+        crashes INTEGER NOT NULL, max_crashes INTEGER NOT NULL, ignore_result INTEGER NOT NULL,
+        result_expires REAL, enqueued REAL NOT NULL, started REAL, done REAL, discard REAL,
+        codec TEXT, options BLOB, reason TEXT, result BLOB, payload BLOB
+    )""",
+    "CREATE UNIQUE INDEX ids ON jobs (id)",
+    "CREATE INDEX ready ON jobs (lane, priority DESC, due) WHERE stage = 0",
+    "CREATE INDEX delayed ON jobs (due) WHERE stage = 1",
+    "CREATE INDEX leased ON jobs (holder) WHERE stage = 2",
+    "CREATE INDEX finished ON jobs (discard) WHERE stage = 3",
+    "CREATE INDEX expiring ON jobs (expires) WHERE expires IS NOT NULL AND stage < 2",
+)
+INSERT = """
+    INSERT INTO jobs (id, lane, stage, state, priority, due, attempts, retries, crashes, max_crashes,
+        ignore_result, enqueued, payload)
+    VALUES (?, 1, 0, 'PENDING', 0, ?, 0, 0, 0, 3, 0, ?, ?)"""
+FINISH = """
+    UPDATE jobs SET stage = 3, state = 'SUCCESS', holder = NULL, token = NULL, done = ?1,
+        discard = ?1 + 86400.0, result = ?2 WHERE seq = ?3 AND token = ?4"""
+CLAIM = f"""
+    UPDATE jobs SET stage = 2, state = 'STARTED', holder = ?1, token = ?2, started = ?3,
+        attempts = attempts + 1
+    WHERE seq IN (SELECT seq FROM jobs WHERE stage = 0 AND lane = 1 ORDER BY priority DESC, due, seq
+        LIMIT {BATCH})
+    RETURNING seq, token, id, payload, priority, due, attempts, retries, crashes, max_crashes"""
+PAYLOAD = b"\x92\x90\x80"
+"""As long as an encoded call without arguments."""
+
+Row = tuple[object, ...]
+
+
+def enqueue_one_by_one(plan: Plan) -> float:
+    """Insert and commit each job."""
+    with new_file(plan) as (connection, _):
+        rows = new_rows(plan.single_jobs)
+        began = time.perf_counter()
+        for row in rows:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(INSERT, row)
+            connection.execute("COMMIT")
+        return time.perf_counter() - began
+
+
+def enqueue_in_bulk(plan: Plan) -> float:
+    """Insert the jobs with `executemany`, a thousand in each transaction."""
+    with new_file(plan) as (connection, _):
+        rows = new_rows(plan.jobs)
+        began = time.perf_counter()
+        insert_in_bulk(connection, rows)
+        return time.perf_counter() - began
+
+
+def drain(plan: Plan) -> float:
+    """Settle and claim all jobs in batches, by as many processes as there are workers."""
+    with new_file(plan) as (connection, path):
+        insert_in_bulk(connection, new_rows(plan.jobs))
+        return run_pipeline(plan, path)
+
+
+@contextmanager
+def new_file(plan: Plan) -> Iterator[tuple[sqlite3.Connection, Path]]:
+    """Make a database with the table and its indexes."""
+    with fresh_folder(plan) as folder:
+        path = folder / "floor.db"
+        with closing(connect(path, plan.durability)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # With one process at a time at this file, SQLite may checkpoint by itself.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_LIMIT // 4096}")
+            for statement in SCHEMA:
+                connection.execute(statement)
+            yield connection, path
+
+
+def connect(path: Path, durability: str) -> sqlite3.Connection:
+    """Open the database with the settings that matter for its speed as liteq has them."""
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, cached_statements=256)
+    for pragma in (
+        "mmap_size = 0",
+        "wal_autocheckpoint = 0",
+        f"synchronous = {durability}",
+        "fullfsync = 1",
+        "checkpoint_fullfsync = 1",
+        "temp_store = MEMORY",
+        "cache_size = -8000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def new_rows(jobs: int) -> list[Row]:
+    """Make the rows of new jobs; nobody takes the time of this."""
+    now = time.time()
+    return [(new_id(), now, now, PAYLOAD) for _ in range(jobs)]
+
+
+def insert_in_bulk(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Insert rows, `BULK` in each transaction."""
+    for first in range(0, len(rows), BULK):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(INSERT, rows[first : first + BULK])
+        connection.execute("COMMIT")
+
+
+# ---- the pipeline of several processes -----------------------------------------------------------
+
+
+def run_pipeline(plan: Plan, path: Path) -> float:
+    """Start the processes, let them go at one moment, and wait until all jobs are done."""
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(plan.workers + 1)
+    given = (context.Lock(), gate)
+    with ProcessPoolExecutor(plan.workers, context, initializer=share, initargs=given) as pool:
+        futures = [pool.submit(work_off, path, plan.durability, holder) for holder in range(plan.workers)]
+        try:
+            gate.wait(START_PATIENCE)
+        except BrokenBarrierError:
+            raise WorkerError("The processes that measure the floor did not start.") from None
+        except BaseException:
+            gate.abort()
+            raise
+        began = time.perf_counter()
+        done = sum(future.result() for future in futures)
+        seconds = time.perf_counter() - began
+    if done != plan.jobs:
+        raise WorkerError(f"Of {plan.jobs} jobs the floor did {done}; nothing was measured.")
+    return seconds
+
+
+shared: list[tuple[Lock, Barrier]] = []
+"""In a process of the pipeline: what it was started with."""
+
+
+def share(lock: Lock, gate: Barrier) -> None:
+    """Prepare a process of the pipeline: keep what all have together, and end when the parent ends."""
+    shared.append((lock, gate))
+    # Ctrl-C in a terminal reaches every process; the parent alone decides what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait for the end of the parent, which may have been killed, and end this process."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def work_off(path: Path, durability: str, holder: int) -> int:
+    """Settle and claim in batches until nothing is left; return how many jobs this process did."""
+    lock, gate = shared[0]
+    wal = f"{path}-wal"
+    done = 0
+    with closing(connect(path, durability)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        gate.wait(PATIENCE)
+        claimed: list[Row] = []
+        token = holder
+        while True:
+            token += 1000
+            settled = [(time.time(), None, row[0], row[1]) for row in claimed]
+            # One at a time: SQLite's own waiting starves one of them now and then, and some versions of it
+            # can damage a file if one process checkpoints while another writes.
+            with lock:
+                claimed = settle_and_claim(connection, settled, holder, token)
+                if os.stat(wal).st_size > WAL_LIMIT:  # noqa: PTH116 (cheaper than a Path)
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            done += len(settled)
+            if not claimed:
+                return done
+
+
+def settle_and_claim(
+    connection: sqlite3.Connection, settled: Sequence[Row], holder: int, token: int
+) -> list[Row]:
+    """Settle a batch and claim the next one in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(FINISH, settled)
+    found: list[Row] = connection.execute(CLAIM, (holder, token, time.time())).fetchall()
+    connection.execute("COMMIT")
+    return found

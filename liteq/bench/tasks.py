@@ -1,0 +1,63 @@
+"""The tasks of the benchmark, in a module that worker processes import."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from liteq.bench.plan import Plan
+from liteq.queue import Queue
+from liteq.task import Task
+
+__all__ = ["Bench", "open_bench"]
+
+LONGEST_HOLD = 120.0
+"""Seconds after which a held worker goes on, if whoever held it has gone."""
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def clock() -> float:
+    """Return the wall time at which the task began."""
+    return time.time()
+
+
+def hold(gate: str) -> None:
+    """Occupy a worker until a file is there."""
+    give_up = time.monotonic() + LONGEST_HOLD
+    while not os.path.exists(gate) and time.monotonic() < give_up:  # noqa: PTH110 (it is asked often)
+        time.sleep(0.0005)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A queue in a file of its own, with the benchmark's tasks."""
+
+    queue: Queue
+    path: Path
+    nothing: Task[[], None]
+    clock: Task[[], float]
+    hold: Task[[str], None]
+
+
+def make_bench(queue: Queue, path: Path) -> Bench:
+    """Register the benchmark's tasks on a queue."""
+    return Bench(queue, path, queue.task(nothing), queue.task(clock), queue.task(hold))
+
+
+@contextmanager
+def open_bench(plan: Plan, folder: Path) -> Iterator[Bench]:
+    """Open a new queue file in a folder, and close it at the end of the block."""
+    path = folder / "queue.db"
+    with Queue(path, durability=plan.durability) as queue:
+        yield make_bench(queue, path)
+
+
+for_workers = make_bench(Queue("memory://"), Path())
+"""Makes the tasks known to a worker that imports this module; the jobs come from the file it was given."""

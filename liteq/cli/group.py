@@ -1,0 +1,80 @@
+"""Groups of commands that are imported when they are called, and errors as one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+from click.exceptions import Exit
+
+from liteq.errors import LiteqError
+
+__all__ = ["CANNOT", "INTERRUPTED", "NO", "CannotError", "LazyGroup"]
+
+NO = 1
+"""The exit status of a command that was asked something, and the answer is no."""
+CANNOT = 2
+"""The exit status of a command that could not do its work."""
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
+
+class CannotError(click.ClickException):
+    """Ends the program with one line on standard error and exit status 2."""
+
+    exit_code = CANNOT
+
+    def show(self, file: Any = None) -> None:
+        """Print the line."""
+        click.echo(f"liteq: {self.message}", file=sys.stderr if file is None else file)
+
+
+class LazyGroup(click.Group):
+    """The top-level group: loads a command's module when it is called, and words all errors alike.
+
+    Args:
+        modules: the module of each command; the command has the name of its function in it.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the guide."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in self._modules:
+            return None
+        command = getattr(import_module(self._modules[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the words before the command."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _in_one_line(error) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what went wrong becomes a line on standard error."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _in_one_line(error) from error
+        except LiteqError as error:
+            raise CannotError(" ".join(str(error).split())) from error
+        except KeyboardInterrupt:
+            raise Exit(INTERRUPTED) from None
+
+
+def _in_one_line(error: click.UsageError) -> CannotError:
+    place = "liteq" if error.ctx is None else error.ctx.command_path
+    sentence = " ".join(error.format_message().split()).rstrip(".")
+    return CannotError(f"{sentence}. See {place} --help.")

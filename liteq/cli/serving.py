@@ -1,0 +1,144 @@
+"""Running workers in the foreground: what they say at the start, and how signals stop them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from liteq import __version__
+from liteq.cli.group import INTERRUPTED
+from liteq.cli.output import print_pairs
+from liteq.queue import Queue
+from liteq.registry import collect_tasks
+from liteq.transport import Transport
+from liteq.worker.config import WorkerConfig
+from liteq.worker.imports import import_tasks
+
+__all__ = ["Stopping", "serve_alone", "serve_with_processes"]
+
+ONCE_MORE = b"liteq: stopping: finishing the running jobs; once more to stop at once\n"
+
+
+class Stopping:
+    """What the first signal and the second one do.
+
+    Attributes:
+        asked: whether a signal has come.
+    """
+
+    def __init__(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
+        self.asked = False
+        self._stop = stop
+        self._kill = kill
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.asked:
+            self._kill()
+            return
+        self.asked = True
+        # Not through `sys.stderr`: the signal may have come while something was being written to it.
+        with contextlib.suppress(OSError):
+            os.write(2, ONCE_MORE)
+        self._stop()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals that ask a program to end, until the block ends."""
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if sys.platform == "win32":
+            numbers.append(signal.SIGBREAK)
+        before = [(number, signal.signal(number, self)) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
+
+
+def serve_with_processes(
+    transport: Transport, config: WorkerConfig, concurrency: int
+) -> tuple[Stopping, Collection[str]]:
+    """Run worker processes until a signal comes or the queue is drained.
+
+    Returns:
+        What the signals have asked, and the tasks that the workers know.
+
+    Raises:
+        WorkerError: the workers cannot start, or cannot go on.
+        StoreError: the store cannot serve any more.
+    """
+    # Imported here because a lone worker has no use for it.
+    from liteq.worker.supervisor import Supervisor
+
+    supervisor = Supervisor(transport, config, concurrency)
+    stopping = Stopping(supervisor.stop, supervisor.kill)
+
+    def announce() -> None:
+        supervisor.ready.wait()
+        if not (supervisor.has_failed or stopping.asked):
+            _print_banner(transport, config, f"{concurrency}", "processes", supervisor.tasks)
+
+    # In a thread of its own, so that the workers are not kept waiting for it.
+    herald = threading.Thread(target=announce, name="liteq-banner", daemon=True)
+    herald.start()
+    with stopping.installed():
+        supervisor.run()
+    herald.join()
+    return stopping, supervisor.tasks
+
+
+def serve_alone(
+    transport: Transport, config: WorkerConfig, app: Queue | None
+) -> tuple[Stopping, Collection[str]]:
+    """Run jobs in this process until a signal comes or the queue is drained.
+
+    Returns:
+        What the signals have asked, and the tasks that are known.
+
+    Raises:
+        NotSupportedError: a task has a time limit.
+        WorkerError: a task module cannot be imported.
+        StoreError: the store cannot serve any more.
+    """
+    from liteq.worker.solo import SoloWorker
+
+    import_tasks(config.modules)
+    tasks = collect_tasks(None if app is None else app.registry)
+    worker = SoloWorker(transport, tasks, config)
+    # Nothing less ends a task that runs in this thread; whoever works next recovers its job.
+    stopping = Stopping(worker.stop, lambda: os._exit(INTERRUPTED))
+    _print_banner(transport, config, "1", "solo, without time limits", tasks)
+    with stopping.installed():
+        worker.run()
+    return stopping, tasks
+
+
+def _print_banner(
+    transport: Transport, config: WorkerConfig, concurrency: str, pool: str, tasks: Collection[str]
+) -> None:
+    """Say what was found, on standard output; whoever closed that does not want to know."""
+    try:
+        click.echo(f"liteq {__version__}, pid {os.getpid()}")
+        print_pairs(
+            [
+                ("  name", config.name),
+                *((f"  {name}", value) for name, value in transport.describe()),
+                ("  queues", "all" if config.queues is None else ", ".join(config.queues)),
+                ("  concurrency", concurrency),
+                ("  pool", pool),
+                ("  tasks", ", ".join(sorted(tasks)) or "none; every job stays queued"),
+            ]
+        )
+        click.echo("ready")
+    except OSError:
+        # What is left in the buffer would be tried again at the end, and complained about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,132 @@
+"""`liteq worker`: runs the jobs of a queue."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import click
+from click.exceptions import Exit
+
+from liteq.checks import check_name
+from liteq.cli.draining import Drain
+from liteq.cli.group import NO
+from liteq.cli.parameters import queues_option, target_argument
+from liteq.cli.serving import serve_alone, serve_with_processes
+from liteq.cli.target import Target, resolve
+from liteq.cli.tasks import named_modules, recorded_modules
+from liteq.errors import ConfigurationError, NotSupportedError, WorkerError
+from liteq.transport import Transport
+from liteq.worker.config import WorkerConfig
+from liteq.worker.log import set_up_logging
+
+__all__ = ["worker"]
+
+PROCESSES, SOLO = "processes", "solo"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@click.command()
+@target_argument
+@click.option(
+    "-A", "modules", metavar="MODULE", multiple=True, help="Import tasks from this; may be given again."
+)
+@click.option(
+    "-c", "--concurrency", type=click.IntRange(min=1), help="Worker processes; default: one a core."
+)
+@click.option("-P", "--pool", default=PROCESSES, show_default=True, help="How jobs run: processes or solo.")
+@queues_option
+@click.option(
+    "-l",
+    "--loglevel",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    default="WARNING",
+    show_default=True,
+    help="The lowest level of log lines.",
+)
+@click.option("--drain", is_flag=True, help="Stop when nothing is ready or running; exit 1 if a job failed.")
+@click.option("-n", "--name", default="worker", show_default=True, help="The worker's name.")
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a worker process after so many jobs.")
+@click.option("--durability", type=click.Choice(["full", "normal"]), help="Default full, or as TARGET says.")
+def worker(
+    target: str,
+    modules: tuple[str, ...],
+    concurrency: int | None,
+    pool: str,
+    queues: tuple[str, ...] | None,
+    loglevel: str,
+    drain: bool,
+    name: str,
+    max_jobs: int | None,
+    durability: str | None,
+) -> None:
+    """Run the jobs of the queue TARGET, until SIGTERM or Ctrl-C.
+
+    Given only a file, the modules that are recorded in it are imported for their tasks; with -A, those that
+    it names and no other. The first signal lets the running jobs finish, the second stops at once.
+    """
+    _check_pool(pool, concurrency, max_jobs)
+    set_up_logging(loglevel, check_name("-n", name))
+    where = resolve(target)
+    named = named_modules(modules)
+    changes = {} if durability is None else {"durability": durability}
+    with _open(where, bool(named), changes) as transport:
+        found = named if named or where.app is not None else recorded_modules(transport)
+        config = WorkerConfig(
+            url=where.url,
+            # The file is there: a worker process that finds none must not make another.
+            settings={**where.settings, **changes, "create": False},
+            app=None if where.app is None else where.text,
+            modules=found,
+            queues=queues,
+            name=name,
+            hostname=f"{name}@{socket.gethostname()}",
+            supervisor=os.getpid(),
+            loglevel=loglevel,
+            max_jobs=max_jobs,
+            drain=drain,
+        )
+        try:
+            _work(transport, config, where, pool, concurrency or os.cpu_count() or 1)
+        except WorkerError as error:
+            if named or where.app is not None or "cannot be imported" not in str(error):
+                raise
+            raise WorkerError(f"{error}; -A MODULE says where the tasks are instead.") from error
+
+
+def _check_pool(pool: str, concurrency: int | None, max_jobs: int | None) -> None:
+    if pool in ("threads", "asyncio"):
+        raise NotSupportedError(
+            f"-P {pool} is not built yet; there is {PROCESSES}, and {SOLO} for one job at a time."
+        )
+    if pool not in (PROCESSES, SOLO):
+        raise ConfigurationError(f"-P takes {PROCESSES} or {SOLO}, not {pool!r}.")
+    if pool == SOLO and concurrency not in (None, 1):
+        raise ConfigurationError(f"-P {SOLO} runs one job at a time; leave -c out, or use -P {PROCESSES}.")
+    if pool == SOLO and max_jobs is not None:
+        raise ConfigurationError(
+            f"-P {SOLO} has no process that could be replaced after --max-jobs; use -P {PROCESSES}."
+        )
+
+
+def _open(where: Target, may_create: bool, changes: dict[str, str]) -> Transport:
+    """Open the store; a file that is not there is created only for those who say where the tasks are."""
+    if where.app is not None:
+        return where.open(**{**where.settings, **changes})
+    if not may_create:
+        where.require()
+    return where.open(create=may_create, **changes)
+
+
+def _work(transport: Transport, config: WorkerConfig, where: Target, pool: str, concurrency: int) -> None:
+    drain = Drain(transport, config.queues) if config.drain else None
+    if pool == SOLO:
+        stopping, tasks = serve_alone(transport, config, where.app)
+    else:
+        stopping, tasks = serve_with_processes(transport, config, concurrency)
+    if drain is None:
+        return
+    line, failed = drain.report(tasks)
+    click.echo(f"not {line}" if stopping.asked else line)
+    if failed or stopping.asked:
+        raise Exit(NO)
