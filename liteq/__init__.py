@@ -17,6 +17,7 @@ A program decorates functions and enqueues their calls; worker processes on the 
 
 from __future__ import annotations
 
+from liteq.calls.request import Request
 from liteq.canvas import Signature
 from liteq.codec import register_codec, register_type
 from liteq.errors import (
@@ -54,7 +55,6 @@ from liteq.errors import (
     WorkerLostError,
 )
 from liteq.queue import Queue
-from liteq.request import Request
 from liteq.result import AsyncResult
 from liteq.states import State
 from liteq.task import Task

@@ -31,10 +31,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from liteq.app.opening import open_transport
 from liteq.clock import SystemClock
 from liteq.errors import LiteqError, TimeLimitExceeded
 from liteq.job import WorkerInfo
-from liteq.opening import open_transport
 from liteq.queue import Queue
 from liteq.registry import collect_tasks
 from liteq.task import Task

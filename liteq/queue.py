@@ -9,21 +9,21 @@ from datetime import timedelta, tzinfo
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
-from liteq import connection as user_connection
-from liteq.arguments import check_function
-from liteq.bulk import enqueue_signatures
+from liteq.app.bulk import enqueue_signatures
+from liteq.app.conf import QueueSettings, TaskOptions, TaskSettings, queue_settings
+from liteq.app.guard import refuse_while_importing
+from liteq.app.naming import name_task
+from liteq.app.opening import open_transport
+from liteq.app.store import Store
+from liteq.calls import connection as user_connection
+from liteq.calls.arguments import check_function
+from liteq.calls.checks import check_flag, check_name, check_whole
 from liteq.canvas import Signature
-from liteq.checks import check_flag, check_name, check_whole
 from liteq.codec import get_codec
-from liteq.conf import QueueSettings, TaskOptions, TaskSettings, queue_settings
 from liteq.errors import ConfigurationError, NotSupportedError
-from liteq.guard import refuse_while_importing
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
-from liteq.naming import name_task
-from liteq.opening import open_transport
 from liteq.registry import Registry
 from liteq.result import AsyncResult
-from liteq.store import Store
 from liteq.task import Task
 from liteq.transport import Transport
 
@@ -257,7 +257,7 @@ class Queue:
         if isinstance(queues, str):
             raise ConfigurationError(f"queues must be a list of queue names, not {queues!r}.")
         # Imported here because programs that only enqueue have no use for it.
-        from liteq.starting import start_workers
+        from liteq.app.starting import start_workers
 
         return start_workers(
             self.store,

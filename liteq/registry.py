@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakSet
 
+from liteq.app.naming import definition_of, nearest
 from liteq.errors import DuplicateTaskError, UnknownTaskError
-from liteq.naming import definition_of, nearest
 from liteq.task import Task
 
 __all__ = ["Registry", "all_registries", "collect_tasks"]

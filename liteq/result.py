@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Generic, TypeVar, cast
 
-from liteq.checks import check_seconds
+from liteq.app.store import Store
+from liteq.calls.checks import check_seconds
+from liteq.calls.request import current
 from liteq.codec import get_codec
 from liteq.errors import (
     DecodingError,
@@ -18,9 +20,7 @@ from liteq.errors import (
 )
 from liteq.ids import id_time
 from liteq.job import Job
-from liteq.request import current
 from liteq.states import FAILURE, PENDING, READY_STATES, RETRY, REVOKED, STARTED, SUCCESS
-from liteq.store import Store
 from liteq.transport import EXPIRED
 
 __all__ = ["AsyncResult", "EagerResult"]

@@ -9,13 +9,19 @@ from datetime import datetime, timedelta
 from functools import partial, update_wrapper
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack
 
-from liteq import connection as user_connection
-from liteq.arguments import ArgumentCheck
-from liteq.calling import Calling, call_arguments
+from liteq.app.conf import TaskSettings
+from liteq.app.guard import refuse_while_importing
+from liteq.app.naming import Naming
+from liteq.app.store import Store
+from liteq.calls import connection as user_connection
+from liteq.calls.arguments import ArgumentCheck
+from liteq.calls.calling import Calling, call_arguments
+from liteq.calls.checks import check_name, check_seconds, check_whole, utc_seconds
+from liteq.calls.joining import enqueue_on, join_point
+from liteq.calls.options import CallOptions, JobOptions, Placement, encode_options, place
+from liteq.calls.request import Request, current, innermost, pop_request, push_request
 from liteq.canvas import Signature
-from liteq.checks import check_name, check_seconds, check_whole, utc_seconds
 from liteq.codec import Codec, encode_call, get_codec
-from liteq.conf import TaskSettings
 from liteq.errors import (
     ConfigurationError,
     EncodingError,
@@ -24,16 +30,10 @@ from liteq.errors import (
     PayloadTooLargeError,
     Retry,
 )
-from liteq.guard import refuse_while_importing
 from liteq.ids import new_id
 from liteq.job import NewJob, TaskOrigin
-from liteq.joining import enqueue_on, join_point
-from liteq.naming import Naming
-from liteq.options import CallOptions, JobOptions, Placement, encode_options, place
-from liteq.request import Request, current, innermost, pop_request, push_request
 from liteq.result import AsyncResult, EagerResult
 from liteq.retry import RetryPolicy
-from liteq.store import Store
 
 __all__ = ["Task"]
 
@@ -247,7 +247,7 @@ class Task(Generic[P, R]):
     def run_eagerly(self, job: NewJob) -> AsyncResult[R]:
         """Run a job here and now, as `eager=True` asks."""
         # Imported here because only tests use it, and the import of every program would pay for it.
-        from liteq.eager import run_eagerly
+        from liteq.calls.eager import run_eagerly
 
         function = partial(self.fn, self) if self.bind else self.fn
         ended = run_eagerly(job, function, self.codec, self.policy, self.time_limit)

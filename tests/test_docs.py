@@ -28,10 +28,10 @@ import click
 import pytest
 
 import liteq
+from liteq.app.conf import TaskOptions
+from liteq.calls.options import CallOptions
 from liteq.cli.main import main
-from liteq.conf import TaskOptions
 from liteq.lifecycle import Event
-from liteq.options import CallOptions
 from liteq.states import State
 
 ROOT = Path(__file__).parent.parent

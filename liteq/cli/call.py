@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 import click
 
-from liteq.checks import check_name
+from liteq.app.naming import nearest
+from liteq.calls.checks import check_name
+from liteq.calls.options import Placement, place
 from liteq.cli.output import print_json
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.result import print_outcome, wait_for
@@ -19,8 +21,6 @@ from liteq.codec import encode_call, get_codec
 from liteq.errors import PayloadTooLargeError
 from liteq.ids import new_id
 from liteq.job import NewJob
-from liteq.naming import nearest
-from liteq.options import Placement, place
 from liteq.queue import Queue
 from liteq.transport import Transport
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from liteq.calls.options import decode_options
 from liteq.cli.output import stamp
 from liteq.codec import decode_call, get_codec
 from liteq.errors import DecodingError
 from liteq.failure import Failure, decode_failure
 from liteq.job import Job
-from liteq.options import decode_options
 from liteq.states import FAILURE, RETRY, REVOKED
 from liteq.transport import EXPIRED
 

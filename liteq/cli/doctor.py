@@ -9,12 +9,12 @@ from dataclasses import asdict
 import click
 from click.exceptions import Exit
 
+from liteq.app.naming import nearest
 from liteq.cli.group import NO
 from liteq.cli.output import clean, print_json, print_table
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.target import resolve
 from liteq.job import Finding
-from liteq.naming import nearest
 from liteq.transport import Transport
 
 __all__ = ["doctor"]

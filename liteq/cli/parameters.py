@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from liteq.checks import check_name
+from liteq.calls.checks import check_name
 from liteq.errors import ConfigurationError
 from liteq.states import State
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liteq.conf import MEMORY_URL, absolute_url
+from liteq.app.conf import MEMORY_URL, absolute_url
+from liteq.app.opening import open_transport
 from liteq.errors import ConfigurationError, NotSupportedError, StoreUnavailableError, WorkerError
-from liteq.opening import open_transport
 from liteq.queue import Queue
 from liteq.transport import Transport
 from liteq.worker.imports import load_app

@@ -8,7 +8,7 @@ import socket
 import click
 from click.exceptions import Exit
 
-from liteq.checks import check_name
+from liteq.calls.checks import check_name
 from liteq.cli.draining import Drain
 from liteq.cli.group import NO
 from liteq.cli.parameters import queues_option, target_argument

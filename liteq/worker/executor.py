@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from liteq.calls.options import decode_options
+from liteq.calls.request import Request, pop_request, push_request
 from liteq.clock import Clock, SystemClock
 from liteq.codec import Codec, decode_call, get_codec
 from liteq.errors import DecodingError, EncodingError, Ignore, Reject, Retry
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Transition
 from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
-from liteq.options import decode_options
-from liteq.request import Request, pop_request, push_request
 from liteq.retry import Random, RetryPolicy
 from liteq.task import Task
 from liteq.transport import Transport

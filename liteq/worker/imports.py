@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from liteq.app.guard import importing
 from liteq.errors import ImportGuardError, WorkerError
-from liteq.guard import importing
 from liteq.worker.config import TaskModule
 
 __all__ = ["import_tasks", "load_app"]

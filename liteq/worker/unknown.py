@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from liteq.app.naming import nearest
 from liteq.job import LaneCount
-from liteq.naming import nearest
 
 __all__ = ["UnknownTasks"]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import liteq
 from liteq import ConfigurationError, NotSupportedError, Queue
+from liteq.calls.options import JobOptions, decode_options, encode_options
 from liteq.codec import decode_call
 from liteq.job import JobFilter
-from liteq.options import JobOptions, decode_options, encode_options
 
 
 def stored(queue: Queue) -> list:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq import ImportGuardError
-from liteq.guard import importing
+from liteq.app.guard import importing
 from liteq.job import JobFilter
 
 

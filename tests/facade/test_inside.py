@@ -10,9 +10,9 @@ import pytest
 
 import liteq
 from liteq import ConfigurationError, MaxRetriesExceededError, Request, Retry
+from liteq.calls.options import JobOptions, decode_options, encode_options
+from liteq.calls.request import current, pop_request, push_request
 from liteq.job import Claim
-from liteq.options import JobOptions, decode_options, encode_options
-from liteq.request import current, pop_request, push_request
 
 CLAIM = Claim(1, 1, "id-1", "t", "q", b"", "msgpack", 4, 0.0, 1.5, None, 3, 2, 0, 3, False, None)
 

@@ -12,8 +12,8 @@ import pytest
 
 import liteq
 from liteq import ConfigurationError, DuplicateTaskError, Queue
-from liteq.guard import importing
-from liteq.naming import name_task
+from liteq.app.guard import importing
+from liteq.app.naming import name_task
 
 TASK = """
 import json

@@ -13,7 +13,7 @@ import pytest
 
 import liteq
 from liteq import ConfigurationError, NotSupportedError, Queue
-from liteq.opening import open_transport
+from liteq.app.opening import open_transport
 
 
 @pytest.mark.parametrize("make", [str, Path, lambda path: f"sqlite:///{path}"])

@@ -11,9 +11,9 @@ import pytest
 
 import liteq
 from liteq import Queue
+from liteq.calls.request import Request, pop_request, push_request
 from liteq.ids import new_id
 from liteq.lifecycle import Ignored, Succeeded
-from liteq.request import Request, pop_request, push_request
 
 
 class Unlucky(ValueError):

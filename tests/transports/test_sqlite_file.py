@@ -269,9 +269,9 @@ def test_the_users_transaction_cannot_be_ended_from_inside(tmp_path: Path) -> No
 
 def test_a_lane_of_a_rolled_back_transaction_is_not_remembered(tmp_path: Path) -> None:
     with SqliteTransport(tmp_path / "queue.db") as transport:
-        with pytest.raises(NotSupportedError), transport.transaction() as connection:
+        with pytest.raises(ZeroDivisionError), transport.transaction():  # noqa: PT012 (it fails after a write)
             transport.enqueue([JOB], 0.0)
-            connection.rollback()
+            raise ZeroDivisionError
         transport.enqueue([JOB._replace(task="another.task")], 0.0)
         transport.enqueue([JOB._replace(id="second")], 0.0)
         found = {job.id: job.task for job in transport.get(["id", "second"]) if job is not None}

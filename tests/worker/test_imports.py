@@ -68,7 +68,7 @@ def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_module_that_starts_work_when_imported_is_told_about_the_guard(tmp_path: Path) -> None:
-    text = "from liteq.guard import refuse_while_importing\nrefuse_while_importing('delay()')"
+    text = "from liteq.app.guard import refuse_while_importing\nrefuse_while_importing('delay()')"
     with pytest.raises(ImportGuardError, match="__main__"):
         import_tasks([write(tmp_path, "lq_eager", text)])
 

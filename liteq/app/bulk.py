@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import TypeVar
 
+from liteq.app.store import Store
 from liteq.canvas import Signature
 from liteq.errors import ConfigurationError, LiteqError
 from liteq.job import NewJob
 from liteq.result import AsyncResult
-from liteq.store import Store
 from liteq.task import Task
 
 __all__ = ["CHUNK", "enqueue_signatures"]

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypedDict
 
-from liteq.checks import (
+from liteq.app.guard import base_directory
+from liteq.calls.checks import (
     check_flag,
     check_name,
     check_number,
@@ -20,7 +21,6 @@ from liteq.checks import (
     check_whole,
 )
 from liteq.errors import ConfigurationError, NotSupportedError
-from liteq.guard import base_directory
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.retry import RetryPolicy
 

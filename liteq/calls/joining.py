@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from liteq import connection as user_connection
+from liteq.app.store import Store
+from liteq.calls import connection as user_connection
 from liteq.errors import NotSupportedError
 from liteq.job import NewJob
-from liteq.store import Store
 
 __all__ = ["JoinsConnections", "enqueue_on", "join_point"]
 

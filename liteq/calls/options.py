@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
-from liteq.checks import (
+from liteq.calls.checks import (
     check_flag,
     check_name,
     check_options,

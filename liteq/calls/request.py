@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from liteq.calls.options import decode_options
 from liteq.job import DEFAULT_QUEUE, Claim
-from liteq.options import decode_options
 
 __all__ = ["Request", "RunningTask", "current", "innermost", "pop_request", "push_request"]
 

@@ -6,12 +6,12 @@ import os
 import socket
 from functools import partial
 
-from liteq.conf import QueueSettings
+from liteq.app.conf import QueueSettings
+from liteq.app.opening import open_transport
+from liteq.app.store import Store
 from liteq.errors import ConfigurationError
 from liteq.job import WorkerInfo
-from liteq.opening import open_transport
 from liteq.registry import Registry
-from liteq.store import Store
 from liteq.transport import Transport
 from liteq.worker.config import TaskModule, WorkerConfig
 from liteq.worker.workers import ProcessWorkers, ThreadWorkers, Workers

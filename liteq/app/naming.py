@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from liteq.app.guard import base_directory
 from liteq.errors import ConfigurationError
-from liteq.guard import base_directory
 from liteq.job import TaskOrigin
 
 __all__ = ["Naming", "definition_of", "name_task", "nearest"]

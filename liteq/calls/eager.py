@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from liteq.calls.request import Request, pop_request, push_request
 from liteq.codec import Codec, decode_call
 from liteq.errors import Ignore, Reject, Retry
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Job, NewJob, Transition
 from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
-from liteq.request import Request, pop_request, push_request
 from liteq.retry import RetryPolicy
 
 __all__ = ["run_eagerly"]

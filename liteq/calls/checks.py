@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from liteq.app.naming import nearest
 from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import PRIORITY_MAX, PRIORITY_MIN
-from liteq.naming import nearest
 
 __all__ = [
     "LONGEST",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
+from liteq.calls.options import CallOptions, Placement, place
 from liteq.canvas import Callee, Signature
 from liteq.errors import SignatureError
-from liteq.options import CallOptions, Placement, place
 from liteq.result import AsyncResult
 
 __all__ = ["Calling", "Publisher", "call_arguments"]

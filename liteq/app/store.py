@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Lock, get_ident
 from weakref import WeakSet
 
-from liteq.conf import MEMORY_URL, QueueSettings
+from liteq.app.conf import MEMORY_URL, QueueSettings
 from liteq.errors import NotSupportedError
 from liteq.job import TaskOrigin
 from liteq.transport import Transport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from liteq.conf import MEMORY_URL, absolute_url
+from liteq.app.conf import MEMORY_URL, absolute_url
 from liteq.transport import Transport
 
 __all__ = ["open_transport"]
