@@ -40,7 +40,7 @@ from liteq.registry import collect_tasks
 from liteq.task import Task
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.executor import Executor
-from liteq.worker.imports import import_tasks, load_app
+from liteq.worker.imports import import_tasks, load_app, settings_on
 from liteq.worker.log import set_up_logging
 from liteq.worker.loop import LoopEnd, WorkerLoop
 
@@ -169,12 +169,11 @@ def _work(config: WorkerConfig, messages: _Messages, control: _Control) -> LoopE
 
 def _settings(config: WorkerConfig, tasks: Mapping[str, Task[Any, Any]]) -> tuple[dict[str, Any], float]:
     """Return how to open the store and how long leases last: as configured, else as the tasks' queue says."""
-    for task in tasks.values():
-        own = task.store.settings
-        if os.path.realpath(own.url) == os.path.realpath(config.url):
-            timeout = config.visibility_timeout or own.visibility_timeout
-            return {**own.transport_settings(), **config.settings}, timeout
-    return {**config.settings}, config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
+    own = settings_on(config.url, tasks)
+    if own is None:
+        return {**config.settings}, config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
+    timeout = config.visibility_timeout or own.visibility_timeout
+    return {**own.transport_settings(), **config.settings}, timeout
 
 
 def _info(config: WorkerConfig) -> WorkerInfo:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -81,11 +81,15 @@ def serve_with_processes(
 
     supervisor = Supervisor(transport, config, concurrency)
     stopping = Stopping(supervisor.stop, supervisor.kill)
+    # Where nothing was said about the durability, each worker takes it from the tasks' own queue.
+    found = [(name, value) for name, value in transport.describe() if name != "durability"]
+    if "durability" in config.settings:
+        found.append(("durability", str(config.settings["durability"])))
 
     def announce() -> None:
         supervisor.ready.wait()
         if not (supervisor.has_failed or stopping.asked):
-            _print_banner(transport, config, f"{concurrency}", "processes", supervisor.tasks)
+            _print_banner(found, config, f"{concurrency}", "processes", supervisor.tasks)
 
     # In a thread of its own, so that the workers are not kept waiting for it.
     herald = threading.Thread(target=announce, name="liteq-banner", daemon=True)
@@ -116,14 +120,18 @@ def serve_alone(
     worker = SoloWorker(transport, tasks, config)
     # Nothing less ends a task that runs in this thread; whoever works next recovers its job.
     stopping = Stopping(worker.stop, lambda: os._exit(INTERRUPTED))
-    _print_banner(transport, config, "1", "solo, without time limits", tasks)
+    _print_banner(transport.describe(), config, "1", "solo, without time limits", tasks)
     with stopping.installed():
         worker.run()
     return stopping, tasks
 
 
 def _print_banner(
-    transport: Transport, config: WorkerConfig, concurrency: str, pool: str, tasks: Collection[str]
+    found: Iterable[tuple[str, str]],
+    config: WorkerConfig,
+    concurrency: str,
+    pool: str,
+    tasks: Collection[str],
 ) -> None:
     """Say what was found, on standard output; whoever closed that does not want to know."""
     try:
@@ -131,7 +139,7 @@ def _print_banner(
         print_pairs(
             [
                 ("  name", config.name),
-                *((f"  {name}", value) for name, value in transport.describe()),
+                *((f"  {name}", value) for name, value in found),
                 ("  queues", "all" if config.queues is None else ", ".join(config.queues)),
                 ("  concurrency", concurrency),
                 ("  pool", pool),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from liteq.app.conf import QueueSettings
 from liteq.app.guard import importing
 from liteq.errors import ImportGuardError, WorkerError
+from liteq.task import Task
 from liteq.worker.config import TaskModule
 
-__all__ = ["import_tasks", "load_app"]
+__all__ = ["import_tasks", "load_app", "settings_on"]
 
 App = TypeVar("App")
 
@@ -57,6 +60,15 @@ def load_app(target: str, kind: type[App]) -> App:
         raise WorkerError(f"Module {name!r} has no {kind.__name__}; name the module that makes it.")
     choices = ", ".join(f"{name}:{key}" for key in found)
     raise WorkerError(f"Module {name!r} has more than one {kind.__name__}; name one of {choices}.")
+
+
+def settings_on(url: str, tasks: Mapping[str, Task[..., Any]]) -> QueueSettings | None:
+    """Return the settings that the tasks' own queue has, if it is on the store of that URL."""
+    for task in tasks.values():
+        own = task.store.settings
+        if os.path.realpath(own.url) == os.path.realpath(url):
+            return own
+    return None
 
 
 def _named(target: str, module: str, attribute: str, found: dict[str, App]) -> App:

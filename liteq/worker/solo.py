@@ -19,6 +19,7 @@ from liteq.task import Task
 from liteq.transport import Transport
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.executor import Executor
+from liteq.worker.imports import settings_on
 from liteq.worker.log import LOGGER
 from liteq.worker.loop import WorkerLoop
 from liteq.worker.recovery import Recovery
@@ -52,7 +53,9 @@ class SoloWorker:
         self._transport = transport
         self._config = config
         self._clock: Clock = SystemClock()
-        self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
+        own = settings_on(config.url, tasks)
+        default = DEFAULT_VISIBILITY_TIMEOUT if own is None else own.visibility_timeout
+        self._visibility_timeout = config.visibility_timeout or default
         self._renewed = self._clock.monotonic()
         self._recovery = Recovery(transport, self._visibility_timeout, self._clock, random_module.random)
         self._upkeep = Upkeep(transport, self._clock)

@@ -15,6 +15,8 @@ from click.testing import Result
 
 from liteq import Queue
 from liteq.job import JobFilter, NewJob, TaskOrigin
+from liteq.worker.config import WorkerConfig
+from liteq.worker.solo import SoloWorker
 
 Liteq = Callable[..., Result]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -249,3 +251,41 @@ def test_a_lone_worker_refuses_a_task_with_a_time_limit(liteq: Liteq, tmp_path: 
 
     assert result.exit_code == 2
     assert "time_limit" in result.stderr
+
+
+def test_a_lone_worker_holds_its_leases_as_long_as_its_queue_says(tmp_path: Path):
+    with Queue(tmp_path / "queue.db", visibility_timeout=5) as queue:
+        seen: list[float] = []
+
+        @queue.task(name="shop.look")
+        def look() -> None:
+            [record] = queue.transport.workers()
+            seen.append(record.expires - record.started)
+
+        look.delay()
+        config = WorkerConfig(url=queue.url, drain=True)
+        SoloWorker(queue.transport, queue.tasks, config).run()
+
+    assert seen == [pytest.approx(5, abs=1)]
+
+
+# ---- trouble ----------------------------------------------------------------------------------------
+
+
+@needs_signals
+@pytest.mark.parametrize("trouble", ["deleted", "replaced"])
+def test_a_file_that_goes_away_under_a_worker_ends_it_with_a_sentence(app: Path, start: Start, trouble: str):
+    run_app(app, "add.delay(1)")
+    process = start("worker", "queue.db", "-c", "1", cwd=app)
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+
+    (app / "queue.db").rename(app / "gone.db")
+    if trouble == "replaced":
+        (app / "queue.db").write_bytes(b"")
+    status, _, err = finish(process)
+
+    assert status == 2
+    [sentence] = [line for line in err.splitlines() if line.startswith("liteq: ")]
+    assert trouble in sentence

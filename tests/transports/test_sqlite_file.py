@@ -18,6 +18,7 @@ from liteq.errors import (
     NotAQueueError,
     NotSupportedError,
     StoreBusyError,
+    StoreFullError,
     StoreReplacedError,
     StoreUnavailableError,
 )
@@ -234,6 +235,20 @@ os._exit(0)
         os.kill(int(sleeper), signal.SIGKILL)
 
 
+def test_a_full_disk_is_told_and_nothing_of_the_call_is_stored(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        transport.enqueue([JOB], 0.0)
+        # SQLite reports this limit exactly as it reports a disk without space.
+        connection = transport._database._writer
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(StoreFullError, match="the disk is full"):
+            transport.enqueue([JOB._replace(id="large", payload=b"x" * 100_000)], 0.0)
+        assert transport.get(["large"]) == [None]
+        connection.execute("PRAGMA max_page_count = 1000000")
+        assert transport.enqueue([JOB._replace(id="large", payload=b"x" * 100_000)], 0.0) == [True]
+
+
 def test_a_lock_is_seen_by_a_second_open_in_the_same_process(tmp_path: Path) -> None:
     lock = OsLock(tmp_path / "lock")
     assert lock.try_acquire()
@@ -368,3 +383,16 @@ def test_a_datagram_bell_rings_for_its_secret_only() -> None:
     assert bell.wait(5.0)
     assert not bell.wait(0.0)
     bell.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    SqliteTransport(path).close()
+    for entry in (tmp_path / "queue.db.liteq", tmp_path):
+        entry.chmod(0o500)
+    try:
+        with pytest.raises(StoreUnavailableError, match="writable"):
+            SqliteTransport(path).enqueue([JOB], 0.0)
+    finally:
+        tmp_path.chmod(0o700)

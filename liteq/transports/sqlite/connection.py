@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -92,14 +92,17 @@ class Database:
         check_place(self.path)
         if not create and not self.path.exists():
             raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
-        with translated(self.path):
+        with ExitStack() as opened, translated(self.path):
             self._writer = self._open_migrated(create)
+            opened.callback(self._writer.close)
             self._reader = self._connect()
+            opened.callback(self._reader.close)
             self._reader.execute("PRAGMA query_only = 1")
+            self.side = SideFolder(self.path)
+            self._identity = self._look()
+            self._turnstile = Turnstile(self.side.turnstile)
+            opened.pop_all()
         self._user: _UserConnection | None = None
-        self.side = SideFolder(self.path)
-        self._identity = self._look()
-        self._turnstile = Turnstile(self.side.turnstile)
         self._checkpointer = Checkpointer(self.path)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -241,8 +244,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Lend the reading connection; raises StoreError for what goes wrong inside."""
+        """Lend the reading connection.
+
+        Raises:
+            StoreError: the file was deleted or replaced, or SQLite could not read it.
+        """
         self._check_process()
+        self.check_identity()
         with self._read_lock:
             try:
                 yield self._reader

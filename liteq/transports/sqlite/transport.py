@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from liteq.errors import StoreError
 from liteq.job import (
     Claim,
     ClaimRequest,
@@ -37,6 +38,7 @@ from liteq.transports.sqlite.place import is_private
 from liteq.transports.sqlite.producing import insert_jobs
 from liteq.transports.sqlite.settling import settle
 from liteq.transports.sqlite.slot import FileSlot, read_slot
+from liteq.transports.sqlite.trouble import translated
 
 __all__ = ["SqliteTransport"]
 
@@ -75,7 +77,12 @@ class SqliteTransport(Transport):
         self.url = str(self.path)
         self._side = self._database.side
         self._lanes = Lanes()
-        self._bells = Doorbells(self._side)
+        try:
+            with translated(self.path):
+                self._bells = Doorbells(self._side)
+        except StoreError:
+            self._database.close()
+            raise
         self._lives = Lives(self._side)
         self._tidied_to = 0
         self._closed = False
@@ -304,7 +311,6 @@ class SqliteTransport(Transport):
             lock.close()
 
     def tend(self, now: float) -> None:
-        self._database.check_identity()
         with self._database.read() as connection:
             changes = connection.execute("PRAGMA data_version").fetchone()[0]
         size = self._database.wal_size()

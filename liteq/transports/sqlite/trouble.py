@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from liteq.errors import NotAQueueError, StoreBusyError, StoreError, StoreFullError, StoreUnavailableError
+from liteq.errors import (
+    LiteqError,
+    NotAQueueError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 
 __all__ = ["translate", "translated"]
 
@@ -39,8 +46,15 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise what SQLite raises inside the block as an error of ours."""
+    """Raise what SQLite or the system raises inside the block as an error of ours."""
     try:
         yield
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except OSError as error:
+        if isinstance(error, LiteqError):
+            raise
+        raise StoreUnavailableError(
+            f"{path}: {error.strerror or error} ({error.filename}). "
+            "A queue's file, and the folder that it is in, must be writable for this user."
+        ) from error
