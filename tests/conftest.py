@@ -1,8 +1,21 @@
-"""Options and fixtures of the whole suite."""
+"""Options and fixtures of the whole suite, and the look around when it has ended."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+MARK = "LITEQ_TEST_SESSION"
+"""Every process that a test starts inherits this variable, so that none can be overlooked."""
+GRACE = 3.0
+"""Seconds in which the last processes end; those of a dead supervisor take up to two."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,8 +24,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[MARK] = secrets.token_hex(8)
+    set_hypothesis_home_dir(Path(tempfile.gettempdir(), "liteq-hypothesis"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session if a test has left a process behind."""
+    deadline = time.monotonic() + GRACE
+    while (left := left_behind()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if left:
+        print(f"\nprocesses left behind by the tests: {left}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def left_behind() -> list[int]:
+    """Return the process ids of this session's processes that still run (Linux only)."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self").exists() else ():
+        try:
+            marked = mark in (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if marked and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
 @pytest.fixture
-def rounds(request: pytest.FixtureRequest):
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """Choose a number of rounds: few by default, all with `--long`."""
 
     def choose(few: int, full: int) -> int:

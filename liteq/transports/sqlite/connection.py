@@ -1,4 +1,4 @@
-"""Opening the file, and the one way to read it and the one way to write it.
+"""The one way to read the queue's file, and the one way to write it.
 
 A process has one writing connection and one reading connection on a file, each behind a lock of its
 own, so that a reader never waits for a writer. A third serves `Queue.transaction()`: what its user does
@@ -11,30 +11,26 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from liteq.errors import (
     LiteqError,
-    NewerStoreError,
-    NotAQueueError,
     NotSupportedError,
     StoreBusyError,
     StoreReplacedError,
     StoreUnavailableError,
 )
 from liteq.transports.sqlite.checkpoint import Checkpointer
+from liteq.transports.sqlite.opening import Durability, Opener, newer_store
 from liteq.transports.sqlite.place import SideFolder, check_place
-from liteq.transports.sqlite.schema import VERSION, read_version, run_migrations
+from liteq.transports.sqlite.schema import VERSION
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
 
-__all__ = ["Database", "Durability", "Unit"]
-
-Durability = Literal["full", "normal"]
+__all__ = ["Database", "Unit"]
 
 
 class _UserConnection(sqlite3.Connection):
@@ -86,6 +82,7 @@ class Database:
             StoreError: it cannot be opened; the subclass and message say why.
         """
         self.path = Path(os.path.realpath(path))
+        self._opener = Opener(self.path, durability, create, busy_timeout)
         self.durability = durability
         self.busy_timeout = busy_timeout
         self._pid = os.getpid()
@@ -93,9 +90,9 @@ class Database:
         if not create and not self.path.exists():
             raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
         with ExitStack() as opened, translated(self.path):
-            self._writer = self._open_migrated(create)
+            self._writer = self._opener.open_migrated()
             opened.callback(self._writer.close)
-            self._reader = self._connect()
+            self._reader = self._opener.connect()
             opened.callback(self._reader.close)
             self._reader.execute("PRAGMA query_only = 1")
             self.side = SideFolder(self.path)
@@ -107,109 +104,6 @@ class Database:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._local = threading.local()
-
-    # ---- opening ---------------------------------------------------------------------------------
-
-    def _connect(self, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self.busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-            factory=factory,
-        )
-        try:
-            for pragma in (
-                "mmap_size = 0",
-                "wal_autocheckpoint = 0",
-                "journal_size_limit = 1048576",
-                f"synchronous = {self.durability.upper()}",
-                "fullfsync = 1",
-                "checkpoint_fullfsync = 1",
-                "temp_store = MEMORY",
-                "cache_size = -8000",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _open_migrated(self, create: bool) -> sqlite3.Connection:
-        """Open the file with its tables in place; takes the migration lock only where there is work."""
-        if self.path.exists():
-            connection = self._connect()
-            try:
-                if self._is_current(connection):
-                    return connection
-            except BaseException:
-                connection.close()
-                raise
-            connection.close()
-        # filelock takes 120 ms to import, so only those who create or migrate a file pay for it.
-        from filelock import FileLock, Timeout
-
-        side = SideFolder(self.path)
-        try:
-            with FileLock(side.migration, timeout=self.busy_timeout, mode=0o600):
-                return self._migrate(create)
-        except Timeout as error:
-            raise StoreBusyError(
-                f"{self.path}: another process has been creating or migrating this file for "
-                f"{self.busy_timeout:g} s; end it if it hangs."
-            ) from error
-
-    def _is_current(self, connection: sqlite3.Connection) -> bool:
-        version = read_version(connection)
-        if version > VERSION:
-            raise NewerStoreError(self._newer(version))
-        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        return version == VERSION and mode == "wal"
-
-    def _newer(self, version: int) -> str:
-        return (
-            f"{self.path}: made by a newer liteq (format {version}; this one knows {VERSION}). "
-            "Nothing was touched; update liteq here."
-        )
-
-    def _migrate(self, create: bool) -> sqlite3.Connection:
-        with contextlib.suppress(FileExistsError):
-            # Made by us so that it is private whatever the umask. Nobody can have it open in SQLite yet,
-            # which matters because closing a second descriptor would drop SQLite's locks.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        connection = self._connect()
-        try:
-            if not create and read_version(connection) == 0:
-                raise NotAQueueError(
-                    f"{self.path}: a database without liteq's tables. "
-                    "Pass create=True to add them, or name another file."
-                )
-            self._make_wal(connection)
-            if not self._is_current(connection):
-                run_migrations(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _make_wal(self, connection: sqlite3.Connection) -> None:
-        """Switch to WAL; SQLite refuses at once, whatever its timeout, while anybody else reads."""
-        deadline = time.monotonic() + self.busy_timeout
-        while True:
-            try:
-                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-            except sqlite3.OperationalError as error:
-                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-                continue
-            if mode != "wal":
-                raise StoreUnavailableError(
-                    f"{self.path}: its file system has no shared memory for a WAL database (mode {mode}). "
-                    "Keep the queue on a local disk."
-                )
-            return
 
     # ---- using -----------------------------------------------------------------------------------
 
@@ -352,7 +246,7 @@ class Database:
         version = cursor.execute("SELECT value FROM liteq_meta WHERE key = 'version'").fetchone()[0]
         if version != VERSION:
             self._roll_back(connection)
-            raise NewerStoreError(self._newer(version))
+            raise newer_store(self.path, version)
 
     def _check_still_open(self, connection: sqlite3.Connection) -> None:
         if not connection.in_transaction:
@@ -363,7 +257,7 @@ class Database:
 
     def _user_connection(self) -> sqlite3.Connection:
         if self._user is None:
-            connection = self._connect(_UserConnection)
+            connection = self._opener.connect(_UserConnection)
             assert isinstance(connection, _UserConnection)
             self._user = connection
         return self._user

@@ -28,11 +28,12 @@ from liteq.job import (
 from liteq.transport import Listener, RunningSlot, Transport
 from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry
 from liteq.transports.sqlite.claiming import Holder, new_token
-from liteq.transports.sqlite.connection import Database, Durability, Unit
+from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
 from liteq.transports.sqlite.foreign import check_connection, lend
 from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.lives import Lives
+from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import is_private
 from liteq.transports.sqlite.producing import insert_jobs
