@@ -177,7 +177,13 @@ class Task(Generic[P, R]):
 
     def place(self, options: Mapping[str, Any]) -> Placement:
         """Return the placement that call options make of the task's own; raises as `apply_async`."""
-        return place(self.name, self._placement, options, self.store.settings.timezone)
+        placement = place(self.name, self._placement, options, self.store.settings.timezone)
+        if placement.job_options.time_limit is not None and not self.store.crosses_processes:
+            raise NotSupportedError(
+                f"Task {self.name}: time_limit ends a job by ending its process, and the workers of "
+                f"{self.store.settings.url} are threads; use a queue file."
+            )
+        return placement
 
     def new_job(
         self,

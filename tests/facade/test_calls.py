@@ -318,9 +318,10 @@ def test_a_job_with_nothing_to_say_carries_no_options(queue, add):
     assert encode_options(JobOptions()) is None
 
 
-def test_time_limit_and_headers_travel_with_the_job(queue, add):
-    add.apply_async((1,), time_limit=2.5, headers={"trace": "t"})
-    options = decode_options(only(queue).options)
+def test_time_limit_and_headers_travel_with_the_job(tmp_path):
+    with Queue(tmp_path / "queue.db") as queue:
+        queue.task(name="t")(lambda: None).apply_async(time_limit=2.5, headers={"trace": "t"})
+        options = decode_options(only(queue).options)
     assert (options.time_limit, options.headers) == (2.5, {"trace": "t"})
 
 

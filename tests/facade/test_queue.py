@@ -196,3 +196,11 @@ def test_every_public_name_is_there():
     assert sorted(liteq.__all__) == sorted(set(liteq.__all__))
     assert all(hasattr(liteq, name) for name in liteq.__all__)
     assert liteq.TimeoutError is liteq.ResultTimeoutError
+
+
+def test_a_time_limit_that_threads_could_not_keep_is_refused_at_the_call(queue):
+    task = queue.task(name="t")(lambda: None)
+    with pytest.raises(NotSupportedError, match="time_limit"):
+        task.apply_async(time_limit=5)
+    with pytest.raises(NotSupportedError, match="time_limit"):
+        task.options(time_limit=5)
