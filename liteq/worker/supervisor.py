@@ -128,7 +128,6 @@ class Supervisor:
             self._look: now,
             self._keep_up: now,
             self._renew: now + self._heartbeat,
-            self._bid_farewell: now + LOOK_INTERVAL,
             self._start_missing: now,
         }
         try:
@@ -342,16 +341,16 @@ class Supervisor:
         own = [p.process.holder for p in self._positions if p.process and p.process.holder is not None]
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
+        self._bid_farewell()
         return SOON if self._recovery.is_watching else LOOK_INTERVAL
 
-    def _bid_farewell(self) -> float:
+    def _bid_farewell(self) -> None:
         """End the processes that are done, and kept from ending by a thread that some task has left."""
         now = self._clock.monotonic()
         for position in self._positions:
             process = position.process
             if process and process.ended_at is not None and now - process.ended_at > FAREWELL:
                 process.kill()
-        return LOOK_INTERVAL
 
     def _keep_up(self) -> float:
         return self._upkeep.look()

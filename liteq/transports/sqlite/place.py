@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import sys
+from functools import cache
 from pathlib import Path
 
 from liteq.errors import StoreUnavailableError
@@ -101,6 +102,7 @@ def is_private(path: Path) -> bool:
     return owned and kept
 
 
+@cache
 def boot_id() -> str:
     """Return what tells one run of this machine from the next, or "" where nothing does."""
     try:

@@ -45,6 +45,8 @@ __all__ = ["SqliteTransport"]
 
 LOOK_INTERVAL = 1.0
 """Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
+TIDY_INTERVAL = 60.0
+"""Seconds between looks for side files that the dead have left behind."""
 TIDY_WAL = 4 * 1024 * 1024
 """Bytes of WAL from which the maintainer checkpoints."""
 
@@ -85,7 +87,8 @@ class SqliteTransport(Transport):
             self._database.close()
             raise
         self._lives = Lives(self._side)
-        self._tidied_to = 0
+        self._checkpointed = 0
+        self._tidied_at = -TIDY_INTERVAL
         self._closed = False
         self._closing = threading.Lock()
 
@@ -317,11 +320,13 @@ class SqliteTransport(Transport):
         size = self._database.wal_size()
         overgrown = size > TIDY_WAL
         # At `normal` nothing but a checkpoint syncs, and a power cut is to lose about a second at most.
-        unsynced = self._database.durability == "normal" and changes != self._tidied_to
+        unsynced = self._database.durability == "normal" and changes != self._checkpointed
         if overgrown or unsynced:
             self._database.checkpoint()
-            self._tidied_to = changes
-        self._lives.tidy({record.holder for record in self.workers()})
+            self._checkpointed = changes
+        if not 0 <= now - self._tidied_at < TIDY_INTERVAL:
+            self._tidied_at = now
+            self._lives.tidy({record.holder for record in self.workers()})
 
     def diagnose(self, now: float) -> list[Finding]:
         records = self.workers()
