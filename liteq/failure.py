@@ -146,7 +146,9 @@ def reason(error: BaseException) -> str:
     """
     name = _text(type.__getattribute__(type(error), "__name__"))
     message = " ".join(_guarded(partial(_message, error), _UNPRINTABLE).split())
-    return _cut(f"{name}: {message}" if message else name, REASON_LIMIT)
+    line = f"{name}: {message}" if message else name
+    # It is stored and printed as text, which has no room for half a character.
+    return _cut(line.encode(errors="backslashreplace").decode(), REASON_LIMIT)
 
 
 def restore(failure: Failure, *, may_import: bool = False) -> BaseException:

@@ -20,7 +20,7 @@ from liteq.errors import (
 )
 from liteq.ids import id_time
 from liteq.job import Job
-from liteq.states import FAILURE, PENDING, READY_STATES, RETRY, REVOKED, STARTED, SUCCESS
+from liteq.states import FAILURE, PENDING, RETRY, REVOKED, STARTED, SUCCESS
 from liteq.transport import EXPIRED
 
 __all__ = ["AsyncResult", "EagerResult"]
@@ -81,7 +81,9 @@ class AsyncResult(Generic[R]):
     def ready(self) -> bool:
         """Tell whether the job is finished: SUCCESS, FAILURE or REVOKED."""
         job = self._read()
-        return self._state(job) in READY_STATES or (job is not None and job.finished)
+        if job is None:
+            return self._ignored
+        return job.finished or _has_lapsed(job)
 
     def successful(self) -> bool:
         """Tell whether the job ended SUCCESS."""
@@ -187,7 +189,7 @@ class AsyncResult(Generic[R]):
     def _is_over(self, job: Job | None) -> bool:
         if job is None:
             return self._ignored or self._was_discarded()
-        return job.finished or self._state(job) == REVOKED
+        return job.finished or _has_lapsed(job)
 
     def _was_discarded(self) -> bool:
         if self._seen:
@@ -250,10 +252,7 @@ class AsyncResult(Generic[R]):
     def _state(self, job: Job | None) -> str:
         if job is None:
             return SUCCESS if self._ignored else PENDING
-        waits = not job.finished and job.holder is None
-        if waits and job.expires is not None and job.expires <= time.time():
-            return REVOKED
-        return job.state
+        return REVOKED if _has_lapsed(job) else job.state
 
     def _content(self, job: Job, state: str) -> Any:
         if state == REVOKED:
@@ -297,6 +296,12 @@ class EagerResult(AsyncResult[R]):
 
     def _read(self) -> Job | None:
         return self._job
+
+
+def _has_lapsed(job: Job) -> bool:
+    """Tell whether a waiting job's `expires` has passed, though nobody has swept it yet."""
+    waits = not job.finished and job.holder is None
+    return waits and job.expires is not None and job.expires <= time.time()
 
 
 def _failed(job: Job, may_import: bool = False) -> tuple[BaseException, str | None] | None:

@@ -70,6 +70,8 @@ class LazyGroup(click.Group):
             raise _in_one_line(error) from error
         except LiteqError as error:
             raise CannotError(" ".join(str(error).split())) from error
+        except (OSError, UnicodeError) as error:
+            raise CannotError(" ".join(f"{type(error).__name__}: {error}".split())) from error
         except KeyboardInterrupt:
             raise Exit(INTERRUPTED) from None
 

@@ -5,6 +5,7 @@ Nothing that a task does gets out of `Executor.run`: it always returns what the 
 
 from __future__ import annotations
 
+import os
 import random as random_module
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,6 +25,9 @@ from liteq.transport import Transport
 from liteq.worker.log import JobLog
 
 __all__ = ["Executor"]
+
+RESULT_LIMIT = 256 * 1024 * 1024
+"""Bytes; SQLite itself gives up at 1,000,000,000, and a file with results of this size is no pleasure."""
 
 
 class _Plan(NamedTuple):
@@ -69,6 +73,7 @@ class Executor:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._random = random
         self._hostname = hostname
+        self._pid = os.getpid()
         self._plans = {name: _plan(task) for name, task in tasks.items()}
         self._report: _Report | None = None
 
@@ -106,17 +111,27 @@ class Executor:
             value = plan.function(*args, **kwargs)
         # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
         except BaseException as error:
+            self._end_if_forked(error)
             return self._raised(job, plan, error)
         finally:
             pop_request(token)
+        if _forks.any:
+            self._end_if_forked(None)
         try:
-            result = None if value is None or job.ignore_result else codec.encode(value)
+            result = None if value is None or job.ignore_result else _encode_result(codec, value)
         except Exception as error:
             return self._failed(job, plan, _unwritable(job, value, error))
         decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
         if wordy:
             self.log.succeeded(job, self._clock.monotonic() - began, value)
         return decided
+
+    def _end_if_forked(self, error: BaseException | None) -> None:
+        """End a process that the task has forked and let run on: the jobs are its parent's to run."""
+        if os.getpid() != self._pid:
+            # As the end of a forked child ends: without the exit handlers and buffers of its parent.
+            code = error.code if isinstance(error, SystemExit) else error
+            os._exit(code if isinstance(code, int) else int(code is not None))
 
     def _raised(self, job: Claim, plan: _Plan, error: BaseException) -> Transition:
         """Decide about a job whose task raised, and say so in the log."""
@@ -159,6 +174,28 @@ class Executor:
         encoded = None if meta is None else codec.encode(meta)
         self._report = _Report(job.token, state, encoded)
         self._transport.update_state(job.seq, job.token, state, encoded)
+
+
+class _Forks:
+    """Whether this process was forked, so that only those who were pay for asking."""
+
+    any = False
+
+    def note(self) -> None:
+        """Note it, in the child."""
+        self.any = True
+
+
+_forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forks.note)
+
+
+def _encode_result(codec: Codec, value: object) -> bytes:
+    result = codec.encode(value)
+    if len(result) > RESULT_LIMIT:
+        raise EncodingError(f"It takes {len(result):,} bytes, and at most {RESULT_LIMIT:,} can be stored.")
+    return result
 
 
 def _plan(task: Task[..., Any]) -> _Plan:

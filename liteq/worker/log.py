@@ -9,13 +9,18 @@ from __future__ import annotations
 import logging
 import reprlib
 import sys
-from typing import TextIO
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TextIO
 
 from liteq.job import Claim, Transition
 
 __all__ = ["LOGGER", "JobLog", "set_up_logging"]
 
 LOGGER = logging.getLogger("liteq.worker")
+
+P = ParamSpec("P")
 
 
 def set_up_logging(level: str, name: str, stream: TextIO | None = None) -> None:
@@ -33,6 +38,18 @@ def set_up_logging(level: str, name: str, stream: TextIO | None = None) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level.upper())
+
+
+def _harmless(write: Callable[P, None]) -> Callable[P, None]:
+    """Let nothing that goes wrong in a log line, such as a value's own `__repr__`, touch the job."""
+
+    @wraps(write)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        # Even SystemExit, which an exception of the task's may raise when it is printed.
+        with suppress(BaseException):
+            write(*args, **kwargs)
+
+    return guarded
 
 
 class JobLog:
@@ -54,31 +71,37 @@ class JobLog:
         """Ask the logger for its level again; once per batch."""
         self.wordy = self._logger.isEnabledFor(logging.INFO)
 
+    @_harmless
     def received(self, job: Claim) -> None:
         """Say that a job was claimed."""
         self._logger.info("Task %s[%s] received", job.task, job.id)
 
+    @_harmless
     def succeeded(self, job: Claim, seconds: float, value: object) -> None:
         """Say that a job returned, how long it took and what it gave, abbreviated."""
         self._logger.info(
             "Task %s[%s] succeeded in %.3fs: %s", job.task, job.id, seconds, self._short.repr(value)
         )
 
+    @_harmless
     def retried(self, job: Claim, decided: Transition, error: BaseException | None) -> None:
         """Say that a job will be tried again, when, and because of which error, if any."""
         wait = 0.0 if decided.due is None else max(0.0, decided.due - decided.at)
         why = "" if error is None else f": {self._short.repr(error)}"
         self._logger.info("Task %s[%s] retry: Retry in %gs%s", job.task, job.id, round(wait, 3), why)
 
+    @_harmless
     def ignored(self, job: Claim) -> None:
         """Say that a job asked for its outcome to be ignored."""
         self._logger.info("Task %s[%s] ignored", job.task, job.id)
 
+    @_harmless
     def rejected(self, job: Claim, decided: Transition) -> None:
         """Say that a job refused itself."""
         back = " and requeued" if decided.due is not None else ""
         self._logger.warning("Task %s[%s] rejected%s: %s", job.task, job.id, back, decided.reason)
 
+    @_harmless
     def failed(self, job: Claim, error: BaseException) -> None:
         """Say that a job failed for good, with the traceback."""
         shown = (type(error), error, error.__traceback__)
@@ -86,6 +109,7 @@ class JobLog:
             "Task %s[%s] raised unexpected: %s", job.task, job.id, self._short.repr(error), exc_info=shown
         )
 
+    @_harmless
     def superseded(self, job: Claim) -> None:
         """Say that an outcome came too late: somebody else holds the job, or has finished it."""
         self._logger.warning(

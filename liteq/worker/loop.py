@@ -131,8 +131,6 @@ class WorkerLoop:
         finally:
             self._keeper.close()
             self._listener.close()
-            if self._slot is not None:
-                self._slot.close()
         return LoopEnd.STOPPED if self._left != 0 else LoopEnd.RECYCLE
 
     # ---- turns -----------------------------------------------------------------------------------
@@ -185,8 +183,9 @@ class WorkerLoop:
         try:
             self._run_jobs(began)
         finally:
+            # The last job stays published until the next turn has stored its outcome: if what it did to
+            # the process keeps that turn from succeeding, it is the one to blame.
             self._desk.running_since = None
-        self._clear_slot()
 
     def _run_jobs(self, began: float) -> None:
         desk, durations, run, monotonic = (
@@ -207,8 +206,11 @@ class WorkerLoop:
             desk.finish(job, decided, ended)
             if self._left is not None:
                 self._left -= 1
+            if limited:
+                self._unlimit(job)
             if job.max_crashes == 0:
-                self._settle_at_once(job, limited)
+                # It must not run twice, so its outcome is stored before anything else happens.
+                desk.settle()
                 ended = monotonic()
             desk.running_since = started = ended
             if ended - began > _OVERRUN:
@@ -228,11 +230,10 @@ class WorkerLoop:
             self._on_time_limit()
         return True
 
-    def _settle_at_once(self, job: Claim, limited: bool) -> None:
-        """Store the outcome of a job that must not run twice, published as running until it is stored."""
-        if limited and self._slot is not None:
+    def _unlimit(self, job: Claim) -> None:
+        """Publish that the job's time limit is over, while it is still the one that ran last."""
+        if self._slot is not None:
             self._slot.begin(job.seq, job.token, None)
-        self._desk.settle()
 
     def _clear_slot(self) -> None:
         if self._slot is not None:
@@ -294,7 +295,10 @@ class WorkerLoop:
         self._register()
 
     def _leave(self) -> None:
-        self._clear_slot()
+        # Only here: after a failure, the slot tells the supervisor which job was the last one.
+        if self._slot is not None:
+            self._slot.close()
+            self._slot = None
         if self._desk.holder is None:
             return
         try:

@@ -251,7 +251,7 @@ class Supervisor:
             case "end":
                 process.ended_at = self._clock.monotonic()
             case "limit":
-                self._limits[process] = self._clock.monotonic()
+                self._limits[process] = process.limited_at = self._clock.monotonic()
             case "idle":
                 self._idle.add(process)
                 self._stop_if_drained()
@@ -284,10 +284,10 @@ class Supervisor:
         position = self._position_of(process)
         if position is None:
             return
+        death = self._cause(process, status)
         self._asked.discard(process)
         self._idle.discard(process)
         self._limits.pop(process, None)
-        death = self._cause(process, status)
         if death is Death.CRASHED:
             LOGGER.error("Worker %s (pid %d) %s.", process.name, process.pid, describe_exit(status))
         # Before anything that may fail: from here on, the place is empty and its holder nobody's own.
@@ -306,7 +306,9 @@ class Supervisor:
     def _cause(self, process: WorkerProcess, status: int) -> Death:
         if process.over_limit is not None:
             return Death.TIME_LIMIT
-        if process.ended_at is not None or self._killing or status == 0 or self._failure is not None:
+        # Status 0 alone says nothing: a task may have called `os._exit(0)`.
+        asked = status == 0 and process in self._asked
+        if asked or process.ended_at is not None or self._killing or self._failure is not None:
             return Death.STOPPED
         return Death.CRASHED
 

@@ -45,6 +45,30 @@ TASKS = """
     def poison() -> None:
         os._exit(7)
 
+    @q.task(max_crashes=2)
+    def exits_well() -> None:
+        os._exit(0)
+
+    @q.task(max_crashes=2)
+    def closes_everything() -> None:
+        os.closerange(3, 300)
+
+    @q.task
+    def raises_half_a_character() -> None:
+        raise ValueError("bad \\udcff name")
+
+    @q.task
+    def forks(number: int) -> int:
+        with open(HERE / "trace", "a") as trace:
+            trace.write(f"fork{{number}} {{os.getpid()}}\\n")
+        if number == 5 and os.fork() == 0:
+            raise SystemExit(0)
+        return number
+
+    @q.task(time_limit=1)
+    def naps(seconds: float) -> None:
+        time.sleep(seconds)
+
     @q.task(time_limit=0.3)
     def endless() -> None:
         while True:
@@ -195,6 +219,48 @@ def test_what_a_suspended_worker_settles_after_its_lease_was_recovered_is_refuse
         assert app.quick.delay(5).get(timeout=10) == 5
         assert first.pids == [frozen]
         assert app.q.transport.get([result.id]) == settled
+
+
+@pytest.mark.parametrize("task", ["exits_well", "closes_everything"])
+def test_a_job_that_ruins_its_process_is_charged_however_it_ends(program: Program, task: str) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1):
+        result = getattr(app, task).delay()
+        after = app.quick.delay(1)
+        with pytest.raises(WorkerLostError):
+            result.get(timeout=20)
+        assert after.get(timeout=20) == 1
+        [job] = app.q.transport.get([result.id])
+    assert job is not None
+    assert job.crashes == 2
+
+
+def test_an_exception_that_is_no_text_fails_the_job_and_nothing_else(program: Program) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1) as workers:
+        pids = workers.pids
+        with pytest.raises(ValueError, match="bad"):
+            app.raises_half_a_character.delay().get(timeout=10)
+        assert workers.pids == pids
+
+
+def test_a_process_that_a_task_forks_runs_no_jobs_of_its_parents(program: Program) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1):
+        app.q.enqueue_many(app.forks.s(number) for number in range(100, 300))[-1].get(timeout=10)
+        results = app.q.enqueue_many(app.forks.s(number) for number in range(60))
+        assert [result.get(timeout=10) for result in results] == list(range(60))
+    started = [name for name, _ in trace(program)]
+    assert sorted(started) == sorted(set(started))
+
+
+def test_a_time_limit_holds_also_right_after_a_short_job(program: Program) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1):
+        for _ in range(3):
+            app.naps.delay(0).get(timeout=10)
+            with pytest.raises(TimeLimitExceeded):
+                app.naps.delay(5).get(timeout=4)
 
 
 def test_a_time_limit_ends_the_job_whatever_it_does(program: Program) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,42 @@ def test_a_lock_is_seen_by_a_second_open_in_the_same_process(tmp_path: Path) -> 
     assert is_free(tmp_path / "lock")
     assert is_free(tmp_path / "never made")
     lock.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no such timer there")
+@pytest.mark.parametrize("joined", [False, True], ids=["alone", "in a transaction"])
+def test_ctrl_c_at_any_moment_leaves_the_file_writable(tmp_path: Path, joined: bool) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with SqliteTransport(tmp_path / "queue.db", durability="normal", busy_timeout=1.0) as transport:
+            for number in range(300):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.000_05 + number % 50 * 0.000_01)
+                    for _ in range(50):
+                        with transport.transaction() if joined else nullcontext():
+                            transport.enqueue([JOB._replace(id=os.urandom(8).hex())], 0.0)
+                except KeyboardInterrupt:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            assert transport.enqueue([JOB._replace(id="after")], 0.0) == [True]
+            other = sqlite3.connect(tmp_path / "queue.db", timeout=0)
+            other.execute("BEGIN IMMEDIATE")
+            assert other.execute("SELECT count(*) FROM liteq_jobs WHERE id = 'after'").fetchone() == (1,)
+            other.close()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_queue_that_is_closed_in_use_says_so(tmp_path: Path) -> None:
+    transport = SqliteTransport(tmp_path / "queue.db")
+    transport.close()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        transport.enqueue([JOB], 0.0)
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        transport.get(["id"])
 
 
 def test_the_users_transaction_cannot_be_ended_from_inside(tmp_path: Path) -> None:

@@ -76,8 +76,13 @@ class Write:
         self._database = database
 
     def __enter__(self) -> Unit:
-        self._unit = self._database.enter()
-        return self._unit
+        try:
+            self._unit = self._database.enter()
+            return self._unit
+        except BaseException:
+            # A signal's exception can come between any two steps, such as right after the transaction began.
+            self._database.let_go()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -105,6 +110,7 @@ class Database:
         self.durability = durability
         self.busy_timeout = busy_timeout
         self._pid = os.getpid()
+        self._closed = False
         check_place(self.path)
         if not create and not self.path.exists():
             raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
@@ -120,7 +126,8 @@ class Database:
             opened.pop_all()
         self._user: _UserConnection | None = None
         self._checkpointer = Checkpointer(self.path)
-        self._write_lock = threading.Lock()
+        # It knows its owner, which is how what a signal left behind is found; never taken twice.
+        self._write_lock = threading.RLock()
         self._read_lock = threading.Lock()
         self._local = threading.local()
 
@@ -149,6 +156,8 @@ class Database:
             )
 
     def _check_process(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError(f"{self.path}: this queue was closed while it was in use.")
         if self._pid != os.getpid():
             raise NotSupportedError(
                 f"{self.path}: this connection was opened before a fork; "
@@ -192,25 +201,37 @@ class Database:
             try:
                 if error is None:
                     self._commit(unit.connection)
-                else:
-                    self._roll_back(unit.connection)
             finally:
-                self._turnstile.release()
-                self._write_lock.release()
+                self.let_go()
             if error is None:
                 for action in unit.after_commit:
                     action()
         if isinstance(error, sqlite3.Error):
             raise translate(error, self.path) from error
 
+    def let_go(self) -> None:
+        """Give back whatever this thread holds: roll back what is open, free the turnstile and the lock.
+
+        Nothing happens if it holds nothing, so that it may be called to be sure.
+        """
+        if self._closed or getattr(self._local, "unit", None) is not None:
+            return
+        # Succeeds if the lock is free, or this thread's already; then nobody else is in a transaction.
+        if not self._write_lock.acquire(blocking=False):
+            return
+        for connection in (self._writer, self._user):
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        self._turnstile.release()
+        with contextlib.suppress(RuntimeError):
+            while True:
+                self._write_lock.release()
+
     def _commit(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("COMMIT")
-        except BaseException as error:
-            self._roll_back(connection)
-            if isinstance(error, sqlite3.Error):
-                raise translate(error, self.path) from error
-            raise
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
         self._checkpointer.after_commit(connection)
 
     def _get_writer(self) -> sqlite3.Connection:
@@ -227,58 +248,39 @@ class Database:
             raise NotSupportedError(
                 "This thread is inside `with q.transaction()` already; use SAVEPOINT for a part of it."
             )
-        unit = self._begin(self._user_connection, own=False)
-        connection = unit.connection
-        self._local.unit = unit
         try:
-            try:
-                yield connection
-                self._check_still_open(connection)
-            except BaseException:
-                self._roll_back(connection)
-                raise
-            finally:
-                self._local.unit = None
-            self._commit(connection)
+            unit = self._begin(self._user_connection, own=False)
+            self._local.unit = unit
+            yield unit.connection
+            self._check_process()
+            self._check_still_open(unit.connection)
+            self._local.unit = None
+            self._commit(unit.connection)
         finally:
-            self._turnstile.release()
-            self._write_lock.release()
+            self._local.unit = None
+            if self._pid == os.getpid():
+                self.let_go()
         for action in unit.after_commit:
             action()
 
     def _begin(self, connect: Callable[[], sqlite3.Connection], own: bool) -> Unit:
-        """Pass the lock and the turnstile and begin; on return the caller owns all three."""
+        """Pass the lock and the turnstile and begin; whatever comes of it, the caller must `let_go`."""
         self._check_process()
+        # A signal's exception may have torn this thread out of an earlier write at the worst moment.
+        self.let_go()
         if not self._write_lock.acquire(timeout=self.busy_timeout):
             raise StoreBusyError(
                 f"{self.path}: another thread has kept a transaction open for {self.busy_timeout:g} s."
             )
-        try:
-            self._turnstile.acquire(self.busy_timeout)
-            try:
-                self.check_identity()
-                return Unit(self._begun(connect), own)
-            except BaseException:
-                self._turnstile.release()
-                raise
-        except BaseException:
-            self._write_lock.release()
-            raise
-
-    def _begun(self, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        self._turnstile.acquire(self.busy_timeout)
+        self.check_identity()
         try:
             connection = connect()
             connection.execute("BEGIN IMMEDIATE")
+            self._check_version(connection)
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
-        try:
-            self._check_version(connection)
-        except BaseException as error:
-            self._roll_back(connection)
-            if isinstance(error, sqlite3.Error):
-                raise translate(error, self.path) from error
-            raise
-        return connection
+        return Unit(connection, own)
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
         cursor = connection.cursor()
@@ -301,25 +303,18 @@ class Database:
             self._user = connection
         return self._user
 
-    @staticmethod
-    def _roll_back(connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
     def checkpoint(self) -> None:
         """Move what is in the WAL into the database; costs nothing when there is nothing."""
         self._check_process()
+        self.let_go()
         if not self._write_lock.acquire(timeout=self.busy_timeout):
             return
         try:
             self._turnstile.acquire(self.busy_timeout)
-            try:
-                with translated(self.path):
-                    self._checkpointer.run(self._writer)
-            finally:
-                self._turnstile.release()
+            with translated(self.path):
+                self._checkpointer.run(self._writer)
         finally:
-            self._write_lock.release()
+            self.let_go()
 
     def wal_size(self) -> int:
         """Return the size of the WAL in bytes."""
@@ -329,6 +324,7 @@ class Database:
         """Close the connections; in a forked child, leave them alone, for they are the parent's."""
         if self._pid != os.getpid():
             return
+        self._closed = True
         with self._write_lock, self._read_lock:
             # The last one to close checkpoints and removes the WAL, so writers must be kept out meanwhile.
             with contextlib.suppress(LiteqError):

@@ -10,7 +10,9 @@ import contextlib
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import ParamSpec
 
 from liteq.transports.sqlite.bell import Bell, open_bell, ring
 from liteq.transports.sqlite.bell_table import JOBS, PLACES, RESULTS, BellTable
@@ -18,6 +20,8 @@ from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import SideFolder
 
 __all__ = ["Doorbells", "FileListener"]
+
+P = ParamSpec("P")
 
 POLL_WITHOUT_BELL = 0.02
 """Seconds between looks of a listener that found no place; only the 257th sleeper of a file comes here."""
@@ -35,6 +39,18 @@ def queue_mask(queues: Iterable[str]) -> int:
 def result_key(job_id: str) -> int:
     """Return a key for one job; never 0."""
     return zlib.crc32(job_id.encode("utf-8", "surrogatepass")) | 1 << 32
+
+
+def _harmless(ring_: Callable[P, None]) -> Callable[P, None]:
+    """Let a ring fail in silence: what it tells of is committed, and a lost ring costs latency only."""
+
+    @wraps(ring_)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        # ValueError is what a table says that another thread has closed meanwhile.
+        with contextlib.suppress(OSError, ValueError):
+            ring_(*args, **kwargs)
+
+    return guarded
 
 
 class FileListener:
@@ -164,6 +180,7 @@ class Doorbells:
 
     # ---- ringing ---------------------------------------------------------------------------------
 
+    @_harmless
     def ring_for_jobs(self, jobs: int, queues: Iterable[str]) -> None:
         """Wake as many sleeping workers as there are new jobs, of those that serve these queue names."""
         places = self.table.armed(JOBS)
@@ -177,11 +194,13 @@ class Doorbells:
             if key == 0 or key & mask:
                 jobs -= self._ring(place, address)
 
+    @_harmless
     def ring_for_all_jobs(self) -> None:
         """Wake every sleeping worker: jobs came back, of whatever queue."""
         for place in self.table.armed(JOBS):
             self._ring(place, self.table.facts(place)[1])
 
+    @_harmless
     def ring_for_results(self, job_ids: Iterable[str]) -> None:
         """Wake those who wait for these jobs."""
         places = self.table.armed(RESULTS)

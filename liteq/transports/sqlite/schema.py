@@ -104,7 +104,7 @@ def read_version(connection: sqlite3.Connection) -> int:
     if found is None:
         return 0
     row = connection.execute("SELECT value FROM liteq_meta WHERE key = 'version'").fetchone()
-    return 0 if row is None else int(row[0])
+    return row[0] if row is not None and isinstance(row[0], int) else 0
 
 
 def run_migrations(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
