@@ -175,6 +175,11 @@ class AsyncResult(Generic[R]):
                 pause = LOOK_EVERY
                 if deadline is not None:
                     pause = min(pause, deadline - time.monotonic())
+                if pause <= 0 and job is None:
+                    raise ResultTimeoutError(
+                        f"There was no job {self.id} in {self._store.settings.url} within {timeout:g} s; "
+                        f"check the id and the queue."
+                    )
                 if pause <= 0:
                     raise ResultTimeoutError(
                         f"Job {self.id} is {self._state(job)} after {timeout:g} s. It goes on, and may "

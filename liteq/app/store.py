@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, get_ident
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from liteq.app.conf import MEMORY_URL, QueueSettings
 from liteq.errors import NotSupportedError
@@ -31,6 +31,7 @@ class Store:
 
     __slots__ = (
         "__weakref__",
+        "_closer",
         "_in_transaction",
         "_lock",
         "_lost_in_fork",
@@ -47,6 +48,7 @@ class Store:
         self._opener = opener
         self._lock = Lock()
         self._transport: Transport | None = None
+        self._closer: finalize[[], Store] | None = None
         self._lost_in_fork = False
         self._origins: dict[str, TaskOrigin] = {}
         self._in_transaction: set[int] = set()
@@ -73,6 +75,8 @@ class Store:
                 for origin in self._origins.values():
                     transport.declare(origin)
                 self._transport = transport
+                # A queue that nobody closed closes its file when it is dropped, and at exit.
+                self._closer = finalize(self, transport.close)
             return self._transport
 
     def is_trusted(self) -> bool:
@@ -90,6 +94,8 @@ class Store:
         """Close the transport; the next use opens a file again, and memory is gone."""
         with self._lock:
             if self._transport is not None:
+                if self._closer is not None:
+                    self._closer.detach()
                 self._transport.close()
                 if self.crosses_processes:
                     self._transport = None
@@ -115,6 +121,8 @@ class Store:
         self._lock = threading.Lock()
         self._in_transaction = set()
         if self._transport is not None:
+            if self._closer is not None:
+                self._closer.detach()
             _inherited.append(self._transport)
             self._transport = None
             self._lost_in_fork = not self.crosses_processes

@@ -69,13 +69,11 @@ def call(
     options["eta"] = None if options["eta"] is None else _time("--eta", options["eta"])
     options["expires"] = None if options["expires"] is None else _seconds_or_time(options["expires"])
     where = resolve(target)
-    if where.app is None:
-        transport = where.open()
-        job_id = _call_by_name(transport, check_name("TASK", task), args, kwargs, options)
-    else:
-        transport = where.app.transport
-        job_id = _call_in(where.app, task, args, kwargs, options)
-    with transport:
+    with where.open() if where.app is None else where.app.transport as transport:
+        if where.app is None:
+            job_id = _call_by_name(transport, check_name("TASK", task), args, kwargs, options)
+        else:
+            job_id = _call_in(where.app, task, args, kwargs, options)
         if not wait and timeout is None:
             print_json({"id": job_id}) if as_json else click.echo(job_id)
             return

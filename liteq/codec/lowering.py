@@ -106,5 +106,5 @@ def _refusal(value: object) -> str:
     for base in _BASES:
         if isinstance(value, base):
             plain = base.__name__
-            return f"A {name} would come back as a plain {plain}; pass {plain}(value) if that will do."
-    return f"A {name} cannot be stored; pass its parts, or put them in a dataclass that is registered."
+            return f"Type {name} would come back as a plain {plain}; pass {plain}(value) if that will do."
+    return f"Type {name} cannot be stored; pass its parts, or put them in a dataclass that is registered."

@@ -92,7 +92,7 @@ class ProcessWorkers(Workers):
             self._error = WorkerError(
                 f"The workers were not ready within {START_TIMEOUT:g} s; see their log."
             )
-        if self._error is not None or not self._thread.is_alive():
+        if self._error is not None or self._supervisor.has_failed or not self._thread.is_alive():
             self.stop()
 
     def _run(self) -> None:

@@ -175,6 +175,27 @@ def test_a_relative_path_means_the_producers_folder_also_in_its_workers(program:
     assert not (program.folder / "queue.db").exists()
 
 
+def test_a_script_without_a_guard_is_told_so_at_start_workers(program: Program) -> None:
+    script = program.write(
+        "unguarded",
+        """
+        from liteq import Queue
+        q = Queue("queue.db", durability="normal")
+
+        @q.task
+        def noop():
+            pass
+
+        with q.start_workers(1):
+            print(noop.delay().get(timeout=50))
+        """,
+    )
+    done = program.run(script)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="mode bits")
 def test_the_file_and_its_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,15 @@ from liteq.transports.sqlite.schema import MIGRATIONS, SCHEMA, VERSION, read_ver
 from liteq.transports.sqlite.transport import SqliteTransport
 from liteq.transports.sqlite.turnstile import Turnstile
 
+OpenDatabase = Callable[[], sqlite3.Connection]
 JOB = NewJob("id", "tasks.noop", b"payload")
+
+
+@pytest.fixture
+def database() -> Iterator[OpenDatabase]:
+    """Open databases in memory; all are closed at the end of the test."""
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
 
 
 def schema_of(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
@@ -41,8 +50,8 @@ def schema_of(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
     ).fetchall()
 
 
-def test_migrations_lead_to_the_fresh_schema() -> None:
-    fresh, migrated = sqlite3.connect(":memory:"), sqlite3.connect(":memory:", isolation_level=None)
+def test_migrations_lead_to_the_fresh_schema(database: OpenDatabase) -> None:
+    fresh, migrated = database(), database()
     for statement in SCHEMA:
         fresh.execute(statement)
     run_migrations(migrated)
@@ -50,20 +59,20 @@ def test_migrations_lead_to_the_fresh_schema() -> None:
     assert read_version(migrated) == VERSION == len(MIGRATIONS)
 
 
-def test_each_older_version_becomes_the_newest() -> None:
+def test_each_older_version_becomes_the_newest(database: OpenDatabase) -> None:
     for older in range(VERSION):
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection = database()
         if older:
             run_migrations(connection, MIGRATIONS[:older])
         run_migrations(connection)
-        fresh = sqlite3.connect(":memory:")
+        fresh = database()
         for statement in SCHEMA:
             fresh.execute(statement)
         assert schema_of(connection) == schema_of(fresh)
 
 
-def test_a_migration_that_fails_leaves_the_file_as_it_was() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+def test_a_migration_that_fails_leaves_the_file_as_it_was(database: OpenDatabase) -> None:
+    connection = database()
     run_migrations(connection)
     before = schema_of(connection)
     with pytest.raises(sqlite3.OperationalError):
