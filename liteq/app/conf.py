@@ -56,10 +56,6 @@ class QueueSettings:
         """Return the keyword arguments for `open_transport`; all of them can be written as JSON."""
         return {"durability": self.durability, "busy_timeout": self.busy_timeout, "create": self.create}
 
-    def stored_result_expires(self) -> float | None:
-        """Return what a job carries: None where the store's own default holds."""
-        return None if self.result_expires == DEFAULT_RESULT_EXPIRES else self.result_expires
-
 
 def queue_settings(
     url: str | os.PathLike[str],

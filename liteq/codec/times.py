@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import datetime, time, timedelta, timezone, tzinfo
-from typing import TypeVar
 
 from liteq.codec.types import dotted_name
 from liteq.errors import DecodingError, EncodingError
 
 __all__ = ["dump_datetime", "dump_time", "dump_timedelta", "load_datetime", "load_time", "load_timedelta"]
-
-Moment = TypeVar("Moment", datetime, time)
 
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -20,7 +20,6 @@ from liteq.clock import Clock, SystemClock
 from liteq.errors import LiteqError, StoreBusyError, StoreError, StoreFullError, WorkerError
 from liteq.job import ClaimRequest, Running, Transition
 from liteq.retry import Random
-from liteq.states import FAILURE
 from liteq.transport import Transport
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.log import LOGGER
@@ -89,8 +88,6 @@ class Supervisor:
         """Set once every worker process has registered, or the supervisor has given up."""
         self.tasks: dict[str, Mapping[str, Any]] = {}
         """The tasks that the workers announced, each with its retry options."""
-        self.failed_jobs = 0
-        """How many jobs ended FAILURE by this supervisor's own verdict."""
 
     # ---- from any thread -------------------------------------------------------------------------
 
@@ -331,7 +328,6 @@ class Supervisor:
                 continue
             if settled.due is None:
                 LOGGER.error("Job %s ended %s: %s", settled.id, settled.state, settled.reason)
-                self.failed_jobs += settled.state == FAILURE
             else:
                 wait = max(0.0, settled.due - settled.at)
                 LOGGER.warning("Job %s runs again in %g s: %s", settled.id, wait, settled.reason)
