@@ -15,6 +15,9 @@ __all__ = ["id_time", "new_id"]
 
 _RANDOM_BITS = 74
 _RANDOM_LIMIT = 1 << _RANDOM_BITS
+_NODE_BITS = 48
+"""Bits of the last group of an id."""
+_NODE_MASK = (1 << _NODE_BITS) - 1
 _STEP_BITS = 40
 """Ids of one millisecond are random steps of up to this many bits apart, so the next is hard to guess."""
 
@@ -36,6 +39,8 @@ class _Maker:
         self._bits = random.Random(os.urandom(32)).getrandbits
         self._millisecond = 0
         self._tail = 0
+        self._head = (-1, -1)
+        self._text = ""
 
     def make(self) -> str:
         now = time.time_ns() // 1_000_000
@@ -48,14 +53,20 @@ class _Maker:
                 if self._tail >= _RANDOM_LIMIT:
                     self._millisecond += 1
                     self._tail = self._bits(_RANDOM_BITS)
-            millisecond, tail = self._millisecond, self._tail
-        return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 (a third faster than format)
-            millisecond >> 16,
-            millisecond & 0xFFFF,
-            tail >> 62,
-            0x8000 | (tail >> 48 & 0x3FFF),
-            tail & 0xFFFFFFFFFFFF,
-        )
+            head = self._millisecond, self._tail >> _NODE_BITS
+            if head != self._head:
+                self._head, self._text = head, _text_of(*head)
+            return "%s%012x" % (self._text, self._tail & _NODE_MASK)  # noqa: UP031 (faster than an f-string)
+
+
+def _text_of(millisecond: int, high: int) -> str:
+    """Return all of an id but its last group; most ids of one millisecond share it."""
+    return "%08x-%04x-7%03x-%04x-" % (  # noqa: UP031 (a third faster than format)
+        millisecond >> 16,
+        millisecond & 0xFFFF,
+        high >> 14,
+        0x8000 | (high & 0x3FFF),
+    )
 
 
 _maker = _Maker()

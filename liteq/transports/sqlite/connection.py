@@ -24,14 +24,16 @@ from liteq.errors import (
     StoreReplacedError,
     StoreUnavailableError,
 )
-from liteq.transports.sqlite.checkpoint import Checkpointer
+from liteq.transports.sqlite.checkpoint import LOOK_AFTER, Checkpointer
 from liteq.transports.sqlite.opening import Durability, Opener, newer_store
 from liteq.transports.sqlite.place import SideFolder, check_place
 from liteq.transports.sqlite.schema import VERSION
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
 
-__all__ = ["Database", "Unit"]
+__all__ = ["Database", "Unit", "Write"]
+
+READ_VERSION = "SELECT value FROM liteq_meta WHERE key = 'version'"
 
 
 class _UserConnection(sqlite3.Connection):
@@ -58,27 +60,33 @@ class _UserConnection(sqlite3.Connection):
 class Unit:
     """One write transaction: its connection, and what to do once it has committed."""
 
-    __slots__ = ("after_commit", "connection", "own")
+    __slots__ = ("after_commit", "committed", "connection", "own", "rows")
 
     def __init__(self, connection: sqlite3.Connection, own: bool) -> None:
         self.connection = connection
         self.own = own
         """False when a user opened it: then parts of it may be rolled back without our knowledge."""
+        self.committed = False
+        """Whether it is in the file for certain, even if an exception came right after the commit."""
+        self.rows = LOOK_AFTER
+        """How many rows it writes, about; where nobody says so, enough for a look at the WAL's size."""
         self.after_commit: list[Callable[[], None]] = []
 
 
 class Write:
     """The block of `Database.write`; a class, because a generator costs 3 µs more for every `delay()`."""
 
-    __slots__ = ("_database", "_unit")
+    __slots__ = ("_database", "unit")
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.unit: Unit | None = None
+        """None until the transaction has begun."""
 
     def __enter__(self) -> Unit:
         try:
-            self._unit = self._database.enter()
-            return self._unit
+            unit = self.unit = self._database.enter()
+            return unit
         except BaseException:
             # A signal's exception can come between any two steps, such as right after the transaction began.
             self._database.let_go()
@@ -87,7 +95,8 @@ class Write:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._database.leave(self._unit, error)
+        if self.unit is not None:
+            self._database.leave(self.unit, error)
 
 
 class Database:
@@ -105,7 +114,8 @@ class Database:
         Raises:
             StoreError: it cannot be opened; the subclass and message say why.
         """
-        self.path = Path(os.path.realpath(path))
+        self._file = os.path.realpath(path)
+        self.path = Path(self._file)
         self._opener = Opener(self.path, durability, create, busy_timeout)
         self.durability = durability
         self.busy_timeout = busy_timeout
@@ -135,7 +145,7 @@ class Database:
 
     def _look(self) -> tuple[int, int]:
         try:
-            about = self.path.stat()
+            about = os.stat(self._file)  # noqa: PTH116  # a Path would cost a microsecond more for every job
         except FileNotFoundError:
             raise StoreReplacedError(
                 f"{self.path}: the queue's file was deleted while in use. Stop all its programs, put it "
@@ -155,7 +165,13 @@ class Database:
                 "Start this program again."
             )
 
-    def _check_process(self) -> None:
+    def check_usable(self) -> None:
+        """Refuse to be used after a close, or in a forked child.
+
+        Raises:
+            StoreUnavailableError: it was closed.
+            NotSupportedError: this process was forked off the one that opened it.
+        """
         if self._closed:
             raise StoreUnavailableError(f"{self.path}: this queue was closed while it was in use.")
         if self._pid != os.getpid():
@@ -171,7 +187,7 @@ class Database:
         Raises:
             StoreError: the file was deleted or replaced, or SQLite could not read it.
         """
-        self._check_process()
+        self.check_usable()
         self.check_identity()
         with self._read_lock:
             try:
@@ -190,22 +206,29 @@ class Database:
         """
         return Write(self)
 
+    def joined(self) -> Unit | None:
+        """Return the transaction that this thread's user has opened; None if there is none."""
+        unit: Unit | None = getattr(self._local, "unit", None)
+        return unit
+
     def enter(self) -> Unit:
         """Begin what `write` promises, for `Write`."""
-        joined: Unit | None = getattr(self._local, "unit", None)
-        return self._begin(self._get_writer, own=True) if joined is None else joined
+        return self.joined() or self._begin(own=True)
 
     def leave(self, unit: Unit, error: BaseException | None) -> None:
         """End what `write` promises, for `Write`."""
-        if unit.own:
+        if unit.own and error is None:
             try:
-                if error is None:
-                    self._commit(unit.connection)
-            finally:
+                self._commit(unit)
+                self._turnstile.release()
+                self._write_lock.release()
+            except BaseException:
                 self.let_go()
-            if error is None:
-                for action in unit.after_commit:
-                    action()
+                raise
+            for action in unit.after_commit:
+                action()
+        elif unit.own:
+            self.let_go()
         if isinstance(error, sqlite3.Error):
             raise translate(error, self.path) from error
 
@@ -214,7 +237,7 @@ class Database:
 
         Nothing happens if it holds nothing, so that it may be called to be sure.
         """
-        if self._closed or getattr(self._local, "unit", None) is not None:
+        if self._closed or self.joined() is not None:
             return
         # Succeeds if the lock is free, or this thread's already; then nobody else is in a transaction.
         if not self._write_lock.acquire(blocking=False):
@@ -227,15 +250,18 @@ class Database:
             while True:
                 self._write_lock.release()
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
+    def _commit(self, unit: Unit) -> None:
+        connection = unit.connection
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
-        self._checkpointer.after_commit(connection)
-
-    def _get_writer(self) -> sqlite3.Connection:
-        return self._writer
+        except BaseException:
+            # A signal's exception: SQLite has done its work, unless the signal came before it began.
+            unit.committed = not connection.in_transaction
+            raise
+        unit.committed = True
+        self._checkpointer.after_commit(connection, unit.rows)
 
     @contextmanager
     def user_transaction(self) -> Iterator[sqlite3.Connection]:
@@ -244,18 +270,18 @@ class Database:
         Raises:
             NotSupportedError: this thread has one open already, or its SQL ended it.
         """
-        if getattr(self._local, "unit", None) is not None:
+        if self.joined() is not None:
             raise NotSupportedError(
                 "This thread is inside `with q.transaction()` already; use SAVEPOINT for a part of it."
             )
         try:
-            unit = self._begin(self._user_connection, own=False)
+            unit = self._begin(own=False)
             self._local.unit = unit
             yield unit.connection
-            self._check_process()
+            self.check_usable()
             self._check_still_open(unit.connection)
             self._local.unit = None
-            self._commit(unit.connection)
+            self._commit(unit)
         finally:
             self._local.unit = None
             if self._pid == os.getpid():
@@ -263,11 +289,12 @@ class Database:
         for action in unit.after_commit:
             action()
 
-    def _begin(self, connect: Callable[[], sqlite3.Connection], own: bool) -> Unit:
+    def _begin(self, own: bool) -> Unit:
         """Pass the lock and the turnstile and begin; whatever comes of it, the caller must `let_go`."""
-        self._check_process()
-        # A signal's exception may have torn this thread out of an earlier write at the worst moment.
-        self.let_go()
+        self.check_usable()
+        if self._turnstile.held:
+            # Perhaps this thread's: a signal's exception can tear it out of a write at the worst moment.
+            self.let_go()
         if not self._write_lock.acquire(timeout=self.busy_timeout):
             raise StoreBusyError(
                 f"{self.path}: another thread has kept a transaction open for {self.busy_timeout:g} s."
@@ -275,7 +302,7 @@ class Database:
         self._turnstile.acquire(self.busy_timeout)
         self.check_identity()
         try:
-            connection = connect()
+            connection = self._writer if own else self._user_connection()
             connection.execute("BEGIN IMMEDIATE")
             self._check_version(connection)
         except sqlite3.Error as error:
@@ -285,7 +312,7 @@ class Database:
     def _check_version(self, connection: sqlite3.Connection) -> None:
         cursor = connection.cursor()
         cursor.row_factory = None
-        version = cursor.execute("SELECT value FROM liteq_meta WHERE key = 'version'").fetchone()[0]
+        (version,) = cursor.execute(READ_VERSION).fetchone()
         if version != VERSION:
             raise newer_store(self.path, version)
 
@@ -305,7 +332,7 @@ class Database:
 
     def checkpoint(self) -> None:
         """Move what is in the WAL into the database; costs nothing when there is nothing."""
-        self._check_process()
+        self.check_usable()
         self.let_go()
         if not self._write_lock.acquire(timeout=self.busy_timeout):
             return

@@ -26,21 +26,25 @@ class Lanes:
     """The lanes of one file, as far as this process has met them."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Lane, int] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
         self._names: dict[int, Lane] = {}
         self._origins: dict[str, TaskOrigin] = {}
         self._declared: dict[str, TaskOrigin] = {}
 
     def declare(self, origin: TaskOrigin) -> None:
         """Remember where a task lives, to be stored with its next job."""
-        self._origins[origin.task] = origin
+        if self._declared.get(origin.task) is not origin:
+            self._origins[origin.task] = origin
+            for lane in [lane for lane in self._numbers if lane[1] == origin.task]:
+                del self._numbers[lane]
 
     def number(self, unit: Unit, queue: str, task: str) -> int:
         """Return the number of a lane, adding it and the task's origin where they are new."""
-        lane = Lane(queue, task)
-        number = self._numbers.get(lane)
-        if number is not None and self._origins.get(task) is self._declared.get(task):
-            return number
+        number = self._numbers.get((queue, task))
+        return self._add(unit, Lane(queue, task)) if number is None else number
+
+    def _add(self, unit: Unit, lane: Lane) -> int:
+        queue, task = lane
         connection = unit.connection.cursor()
         connection.row_factory = None
         queue_number = _intern(connection, "liteq_queues", queue)
@@ -56,7 +60,8 @@ class Lanes:
         )
         self._store_origin(connection, task)
         if unit.own:
-            unit.after_commit.append(lambda: self._learn(number, lane))
+            origin = self._origins.get(task)
+            unit.after_commit.append(lambda: self._learn(number, lane, origin))
         return number
 
     def _store_origin(self, connection: sqlite3.Cursor, task: str) -> None:
@@ -68,11 +73,13 @@ class Lanes:
                 (origin.module, origin.root, origin.directory, task),
             )
 
-    def _learn(self, number: int, lane: Lane) -> None:
-        self._numbers[lane] = number
+    def _learn(self, number: int, lane: Lane, origin: TaskOrigin | None) -> None:
         self._names[number] = lane
-        if lane.task in self._origins:
-            self._declared[lane.task] = self._origins[lane.task]
+        # Another origin may have been declared while this one was being committed.
+        if self._origins.get(lane.task) is origin:
+            self._numbers[lane] = number
+            if origin is not None:
+                self._declared[lane.task] = origin
 
     def name(self, connection: sqlite3.Connection, number: int) -> Lane:
         """Return the names of a lane; `connection` is read only for one not met before."""

@@ -8,6 +8,7 @@ survive in a task's own forked children.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import weakref
@@ -28,7 +29,9 @@ if sys.platform == "win32":
 
     def _unlock(fd: int) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+        # Windows calls it an error to unlock what is not locked.
+        with contextlib.suppress(OSError):
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
 else:
     import fcntl
@@ -64,9 +67,13 @@ class OsLock:
         return self.held
 
     def release(self) -> None:
-        """Give the lock back; nothing happens if it is not held."""
-        if self.held:
-            self.held = False
+        """Give the lock back; nothing happens if it is not held.
+
+        The system is told in any case, because a signal's exception can come after it has given us the lock
+        and before `held` says so.
+        """
+        self.held = False
+        if self._fd >= 0:
             _unlock(self._fd)
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from liteq.transports.sqlite.claiming import Holder, new_token
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
 from liteq.transports.sqlite.foreign import check_connection, lend
+from liteq.transports.sqlite.intake import Intake
 from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.lives import Lives
 from liteq.transports.sqlite.opening import Durability
@@ -80,6 +81,7 @@ class SqliteTransport(Transport):
         self.url = str(self.path)
         self._side = self._database.side
         self._lanes = Lanes()
+        self._intake = Intake(self._database, self._insert)
         try:
             with translated(self.path):
                 self._bells = Doorbells(self._side)
@@ -105,9 +107,13 @@ class SqliteTransport(Transport):
     def enqueue(self, jobs: Sequence[NewJob], now: float) -> list[bool]:
         if not jobs:
             return []
-        with self._database.write() as unit:
-            stored = insert_jobs(unit, self._lanes, jobs, now)
-            self._ring_after(unit, jobs, stored, now)
+        if (unit := self._database.joined()) is not None:
+            return self._insert(unit, jobs, now)
+        return self._intake.enqueue(jobs, now)
+
+    def _insert(self, unit: Unit, jobs: Sequence[NewJob], now: float) -> list[bool]:
+        stored = insert_jobs(unit, self._lanes, jobs, now)
+        self._ring_after(unit, jobs, stored, now)
         return stored
 
     def check_connection(self, connection: sqlite3.Connection) -> None:
@@ -129,9 +135,7 @@ class SqliteTransport(Transport):
             StoreError: SQLite refused the write.
         """
         with lend(connection, self.path) as unit:
-            stored = insert_jobs(unit, self._lanes, jobs, now)
-            self._ring_after(unit, jobs, stored, now)
-        return stored
+            return self._insert(unit, jobs, now)
 
     def _ring_after(self, unit: Unit, jobs: Sequence[NewJob], stored: list[bool], now: float) -> None:
         queues = [

@@ -27,6 +27,11 @@ class Turnstile:
     def __init__(self, path: Path) -> None:
         self._lock = OsLock(path)
 
+    @property
+    def held(self) -> bool:
+        """Whether a thread of this process holds it."""
+        return self._lock.held
+
     def acquire(self, timeout: float) -> None:
         """Wait until it is this writer's turn.
 
