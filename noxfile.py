@@ -1,9 +1,11 @@
-"""What `nox` runs: tests on every interpreter found, lint, types, docs, and the benchmark.
+"""What `nox` runs: tests on every interpreter found, lint, types, docs, and the benchmarks.
 
-Run `nox` for everything but the benchmark, `nox -s tests` for one session, `nox -l` for the list.
+Run `nox` for everything but the benchmarks, `nox -s tests` for one session, `nox -l` for the list.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import nox
 
@@ -54,3 +56,19 @@ def bench(session: nox.Session) -> None:
     """Print this machine's figures; arguments after `--` go to `liteq bench`."""
     session.install("-e", ".")
     session.run("liteq", "bench", *session.posargs)
+
+
+@nox.session(name="bench-peers")
+def bench_peers(session: nox.Session) -> None:
+    """Measure liteq beside other queues; arguments after `--` are its options (`-- --help` lists them)."""
+    # Each peer has an environment of its own below this session's, and none can spoil another one's.
+    environments = Path(session.virtualenv.location, "peers").absolute()
+    session.run(
+        "python",
+        "-m",
+        "peers.run",
+        "--environments",
+        str(environments),
+        *session.posargs,
+        env={"PYTHONPATH": str(Path("tests").absolute())},
+    )
