@@ -17,7 +17,14 @@ from liteq.bench.measuring import Spread, compare, percentile
 from liteq.bench.report import aligned
 from liteq.transports.sqlite.schema import SCHEMA
 
-WORKLOADS = ["enqueue one by one", "enqueue in bulk", "drain with results"]
+WORKLOADS = [
+    "enqueue one by one",
+    "enqueue from 16 threads",
+    "enqueue in bulk",
+    "drain with results",
+    "drain without results",
+    "end to end",
+]
 SMALL = ("--jobs", "300", "--rounds", "1", "--idle", "0.1", "--durability", "normal")
 SECONDS = 120
 

@@ -104,8 +104,21 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Report:
         throughput(
             "enqueue one by one", plan.single_jobs, workloads.enqueue_one_by_one, floor.enqueue_one_by_one
         ),
+        throughput(
+            f"enqueue from {workloads.THREADS} threads",
+            plan.single_jobs,
+            workloads.enqueue_by_threads,
+            floor.enqueue_one_by_one,
+        ),
         throughput("enqueue in bulk", plan.jobs, workloads.enqueue_in_bulk, floor.enqueue_in_bulk),
         throughput("drain with results", plan.jobs, workloads.drain, floor.drain),
+        throughput(
+            "drain without results",
+            plan.jobs,
+            workloads.drain_without_results,
+            floor.drain_without_results,
+        ),
+        throughput("end to end", plan.jobs, workloads.end_to_end, floor.end_to_end),
     ]
     tell("latency of calls")
     latency = measure_latency(plan)

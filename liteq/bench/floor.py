@@ -13,10 +13,10 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
-from multiprocessing.synchronize import Barrier, Lock
+from multiprocessing.synchronize import Barrier, Event, Lock
 from pathlib import Path
 from threading import BrokenBarrierError
 
@@ -24,7 +24,7 @@ from liteq.bench.plan import Plan, fresh_folder
 from liteq.errors import WorkerError
 from liteq.ids import new_id
 
-__all__ = ["drain", "enqueue_in_bulk", "enqueue_one_by_one"]
+__all__ = ["drain", "drain_without_results", "end_to_end", "enqueue_in_bulk", "enqueue_one_by_one"]
 
 PATIENCE = 120.0
 START_PATIENCE = 30.0
@@ -32,6 +32,8 @@ BULK = 1000
 """Jobs in one transaction of `enqueue_many()`."""
 BATCH = 128
 """Jobs that a worker settles and claims in one transaction."""
+LOOK_EVERY = 0.001
+"""Seconds between looks for jobs that are still to come; there are no wake-ups in the floor."""
 WAL_LIMIT = 16 * 1024 * 1024
 
 SCHEMA = (
@@ -57,6 +59,8 @@ INSERT = """
 FINISH = """
     UPDATE jobs SET stage = 3, state = 'SUCCESS', holder = NULL, token = NULL, done = ?1,
         discard = ?1 + 86400.0, result = ?2 WHERE seq = ?3 AND token = ?4"""
+FORGET = "DELETE FROM jobs WHERE seq = ?3 AND token = ?4"
+"""Binds what `FINISH` does."""
 CLAIM = f"""
     UPDATE jobs SET stage = 2, state = 'STARTED', holder = ?1, token = ?2, started = ?3,
         attempts = attempts + 1
@@ -94,7 +98,31 @@ def drain(plan: Plan) -> float:
     """Settle and claim all jobs in batches, by as many processes as there are workers."""
     with new_file(plan) as (connection, path):
         insert_in_bulk(connection, new_rows(plan.jobs))
-        return run_pipeline(plan, path)
+        return run_pipeline(plan, path, FINISH)
+
+
+def drain_without_results(plan: Plan) -> float:
+    """Do the same, and delete each job that is done."""
+    with new_file(plan) as (connection, path):
+        insert_in_bulk(connection, new_rows(plan.jobs))
+        return run_pipeline(plan, path, FORGET)
+
+
+def end_to_end(plan: Plan) -> float:
+    """Insert and commit each job here, while as many processes as there are workers settle and claim."""
+    with new_file(plan) as (connection, path):
+        # The processes look after the WAL, as the workers do.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        rows = new_rows(plan.jobs)
+
+        def produce(lock: Lock) -> None:
+            for row in rows:
+                with lock:
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute(INSERT, row)
+                    connection.execute("COMMIT")
+
+        return run_pipeline(plan, path, FINISH, produce)
 
 
 @contextmanager
@@ -144,21 +172,30 @@ def insert_in_bulk(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 # ---- the pipeline of several processes -----------------------------------------------------------
 
 
-def run_pipeline(plan: Plan, path: Path) -> float:
-    """Start the processes, let them go at one moment, and wait until all jobs are done."""
+def run_pipeline(
+    plan: Plan, path: Path, settle: str, produce: Callable[[Lock], None] = lambda lock: None
+) -> float:
+    """Start the processes, let them go at one moment, produce, and wait until all jobs are done."""
     context = multiprocessing.get_context("spawn")
     gate = context.Barrier(plan.workers + 1)
-    given = (context.Lock(), gate)
-    with ProcessPoolExecutor(plan.workers, context, initializer=share, initargs=given) as pool:
-        futures = [pool.submit(work_off, path, plan.durability, holder) for holder in range(plan.workers)]
+    lock, produced = context.Lock(), context.Event()
+    with ProcessPoolExecutor(
+        plan.workers, context, initializer=share, initargs=(lock, gate, produced)
+    ) as pool:
+        futures = [
+            pool.submit(work_off, path, plan.durability, holder, settle) for holder in range(plan.workers)
+        ]
         try:
             gate.wait(START_PATIENCE)
+            began = time.perf_counter()
+            produce(lock)
         except BrokenBarrierError:
             raise WorkerError("The processes that measure the floor did not start.") from None
         except BaseException:
             gate.abort()
             raise
-        began = time.perf_counter()
+        finally:
+            produced.set()
         done = sum(future.result() for future in futures)
         seconds = time.perf_counter() - began
     if done != plan.jobs:
@@ -166,13 +203,13 @@ def run_pipeline(plan: Plan, path: Path) -> float:
     return seconds
 
 
-shared: list[tuple[Lock, Barrier]] = []
+shared: list[tuple[Lock, Barrier, Event]] = []
 """In a process of the pipeline: what it was started with."""
 
 
-def share(lock: Lock, gate: Barrier) -> None:
+def share(lock: Lock, gate: Barrier, produced: Event) -> None:
     """Prepare a process of the pipeline: keep what all have together, and end when the parent ends."""
-    shared.append((lock, gate))
+    shared.append((lock, gate, produced))
     # Ctrl-C in a terminal reaches every process; the parent alone decides what comes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -186,9 +223,9 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def work_off(path: Path, durability: str, holder: int) -> int:
-    """Settle and claim in batches until nothing is left; return how many jobs this process did."""
-    lock, gate = shared[0]
+def work_off(path: Path, durability: str, holder: int, settle: str) -> int:
+    """Settle and claim in batches until nothing is left or to come; return how many jobs this process did."""
+    lock, gate, produced = shared[0]
     wal = f"{path}-wal"
     done = 0
     with closing(connect(path, durability)) as connection:
@@ -199,23 +236,26 @@ def work_off(path: Path, durability: str, holder: int) -> int:
         while True:
             token += 1000
             settled = [(time.time(), None, row[0], row[1]) for row in claimed]
+            last = produced.is_set()
             # One at a time: SQLite's own waiting starves one of them now and then, and some versions of it
             # can damage a file if one process checkpoints while another writes.
             with lock:
-                claimed = settle_and_claim(connection, settled, holder, token)
+                claimed = settle_and_claim(connection, settle, settled, holder, token)
                 if os.stat(wal).st_size > WAL_LIMIT:  # noqa: PTH116 (cheaper than a Path)
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             done += len(settled)
-            if not claimed:
+            if not claimed and last:
                 return done
+            if not claimed:
+                time.sleep(LOOK_EVERY)
 
 
 def settle_and_claim(
-    connection: sqlite3.Connection, settled: Sequence[Row], holder: int, token: int
+    connection: sqlite3.Connection, settle: str, settled: Sequence[Row], holder: int, token: int
 ) -> list[Row]:
     """Settle a batch and claim the next one in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(FINISH, settled)
+    connection.executemany(settle, settled)
     found: list[Row] = connection.execute(CLAIM, (holder, token, time.time())).fetchall()
     connection.execute("COMMIT")
     return found

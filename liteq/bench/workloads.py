@@ -5,8 +5,10 @@ Each makes a file of its own, and afterwards, on its own time, looks whether the
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +19,19 @@ from liteq.job import Job
 from liteq.result import AsyncResult
 from liteq.states import STARTED, SUCCESS
 
-__all__ = ["drain", "enqueue_in_bulk", "enqueue_one_by_one", "warm_up_workers"]
+__all__ = [
+    "THREADS",
+    "drain",
+    "drain_without_results",
+    "end_to_end",
+    "enqueue_by_threads",
+    "enqueue_in_bulk",
+    "enqueue_one_by_one",
+    "warm_up_workers",
+]
+
+THREADS = 16
+"""Threads that enqueue at the same time."""
 
 PATIENCE = 120.0
 """Seconds to wait for anything that the workers are to do."""
@@ -34,6 +48,29 @@ def enqueue_one_by_one(plan: Plan) -> float:
         for _ in range(plan.single_jobs):
             bench.nothing.delay()
         seconds = time.perf_counter() - began
+        check_waiting(bench, plan.single_jobs + 1)
+    return seconds
+
+
+def enqueue_by_threads(plan: Plan) -> float:
+    """Call `delay()` for each job from many threads at once, with no workers."""
+    with fresh_folder(plan) as folder, open_bench(plan, folder) as bench:
+        bench.nothing.delay()
+        gate = threading.Barrier(THREADS + 1)
+
+        def enqueue(jobs: int) -> None:
+            gate.wait(PATIENCE)
+            for _ in range(jobs):
+                bench.nothing.delay()
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            shares = [len(range(first, plan.single_jobs, THREADS)) for first in range(THREADS)]
+            running = [pool.submit(enqueue, jobs) for jobs in shares]
+            gate.wait(PATIENCE)
+            began = time.perf_counter()
+            for each in running:
+                each.result()
+            seconds = time.perf_counter() - began
         check_waiting(bench, plan.single_jobs + 1)
     return seconds
 
@@ -55,13 +92,8 @@ def drain(plan: Plan) -> float:
     The workers are held by a job each while the jobs are stored. Time runs from the moment at which they
     are let go until the caller has seen the last result.
     """
-    with (
-        fresh_folder(plan) as folder,
-        open_bench(plan, folder) as bench,
-        bench.queue.start_workers(plan.workers),
-    ):
-        warm_up_workers(bench)
-        with held(bench, plan.workers, folder / "gate") as let_go:
+    with working(plan) as (bench, gate):
+        with held(bench, plan.workers, gate) as let_go:
             results = bench.queue.enqueue_many(bench.nothing.s() for _ in range(plan.jobs))
             began = time.perf_counter()
             let_go()
@@ -69,6 +101,43 @@ def drain(plan: Plan) -> float:
             seconds = time.perf_counter() - began
         check_done_once(bench, results)
     return seconds
+
+
+def drain_without_results(plan: Plan) -> float:
+    """Do the same with jobs that leave nothing behind, until the file holds none of them."""
+    with working(plan) as (bench, gate):
+        with held(bench, plan.workers, gate) as let_go:
+            call = bench.nothing.s().set(ignore_result=True)
+            results = bench.queue.enqueue_many(call for _ in range(plan.jobs))
+            began = time.perf_counter()
+            let_go()
+            wait_until_gone(bench, results, plan.workers)
+            seconds = time.perf_counter() - began
+        wait_until_gone(bench, results, len(results))
+    return seconds
+
+
+def end_to_end(plan: Plan) -> float:
+    """Call `delay()` for each job while the workers run, until the caller has seen the last result."""
+    with working(plan) as (bench, _):
+        began = time.perf_counter()
+        results = [bench.nothing.delay() for _ in range(plan.jobs)]
+        wait_for_all(bench, results, plan.workers)
+        seconds = time.perf_counter() - began
+        check_done_once(bench, results)
+    return seconds
+
+
+@contextmanager
+def working(plan: Plan) -> Iterator[tuple[Bench, Path]]:
+    """Lend a queue whose workers are up and warm, and the path of a gate to hold them."""
+    with (
+        fresh_folder(plan) as folder,
+        open_bench(plan, folder) as bench,
+        bench.queue.start_workers(plan.workers),
+    ):
+        warm_up_workers(bench)
+        yield bench, folder / "gate"
 
 
 def warm_up_workers(bench: Bench) -> None:
@@ -106,6 +175,18 @@ def wait_for_all(bench: Bench, results: Sequence[AsyncResult[None]], workers: in
         if time.monotonic() > give_up:
             raise WorkerError(f"The last job is finished, and others were not within {PATIENCE:g} s.")
         time.sleep(0.0005)
+
+
+def wait_until_gone(bench: Bench, results: Sequence[AsyncResult[None]], workers: int) -> None:
+    """Wait until no job that can still be under way has a record; jobs are claimed in order."""
+    last = results[-workers * IN_FLIGHT :]
+    give_up = time.monotonic() + PATIENCE
+    while any(job is not None for job in read(bench, last[-1:])) or any(
+        job is not None for job in read(bench, last)
+    ):
+        if time.monotonic() > give_up:
+            raise WorkerError(f"Not all jobs were finished within {PATIENCE:g} s.")
+        time.sleep(0.002)
 
 
 def read(bench: Bench, results: Sequence[AsyncResult[None]]) -> Iterator[Job | None]:
