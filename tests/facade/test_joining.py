@@ -9,6 +9,7 @@ import pytest
 
 import liteq
 from liteq import ConfigurationError, NotSupportedError, Queue
+from liteq.errors import StoreFullError
 from liteq.job import JobFilter
 
 
@@ -50,6 +51,21 @@ def test_a_transaction_commits_rows_and_jobs_together(file_queue, add, own):
         file_queue.enqueue_many(add.s(i) for i in range(3))
         assert orders(file_queue) == 0
     assert (jobs(file_queue), orders(file_queue)) == (4, 1)
+
+
+def test_a_job_that_finds_no_room_inside_a_transaction_raises_an_error_of_ours(file_queue, add):
+    add.delay(0)
+
+    def fill():
+        with file_queue.transaction() as connection:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+            for _ in range(1000):
+                add.delay(1)
+
+    with pytest.raises(StoreFullError):
+        fill()
+    assert jobs(file_queue) == 1
 
 
 def test_a_transaction_that_fails_leaves_neither(file_queue, add, own):

@@ -33,10 +33,12 @@ class Lanes:
 
     def declare(self, origin: TaskOrigin) -> None:
         """Remember where a task lives, to be stored with its next job."""
+        self._origins[origin.task] = origin
         if self._declared.get(origin.task) is not origin:
-            self._origins[origin.task] = origin
-            for lane in [lane for lane in self._numbers if lane[1] == origin.task]:
-                del self._numbers[lane]
+            # A copy, because other threads may be learning lanes meanwhile.
+            for lane in list(self._numbers):
+                if lane[1] == origin.task:
+                    self._numbers.pop(lane, None)
 
     def number(self, unit: Unit, queue: str, task: str) -> int:
         """Return the number of a lane, adding it and the task's origin where they are new."""

@@ -107,9 +107,10 @@ class SqliteTransport(Transport):
     def enqueue(self, jobs: Sequence[NewJob], now: float) -> list[bool]:
         if not jobs:
             return []
-        if (unit := self._database.joined()) is not None:
+        if self._database.joined() is None:
+            return self._intake.enqueue(jobs, now)
+        with self._database.write() as unit:
             return self._insert(unit, jobs, now)
-        return self._intake.enqueue(jobs, now)
 
     def _insert(self, unit: Unit, jobs: Sequence[NewJob], now: float) -> list[bool]:
         stored = insert_jobs(unit, self._lanes, jobs, now)
