@@ -31,7 +31,7 @@ from liteq.transports.sqlite.schema import VERSION
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
 
-__all__ = ["Database", "Unit", "Write"]
+__all__ = ["Database", "Unit"]
 
 READ_VERSION = "SELECT value FROM liteq_meta WHERE key = 'version'"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from liteq.job import NewJob
 from liteq.transports.sqlite.connection import Unit
@@ -34,28 +36,13 @@ def insert_jobs(unit: Unit, lanes: Lanes, jobs: Sequence[NewJob], now: float) ->
     cursor = unit.connection.cursor()
     if len(jobs) == 1:
         return [_insert_one(cursor, jobs[0], *_row(unit, lanes, jobs[0], now))]
+    rows = [_row(unit, lanes, job, now) for job in jobs]
     stored: list[bool] = []
-    first = 0
-    while first < len(jobs):
-        statement, rows = _run_of_rows(unit, lanes, jobs, first, now)
-        part = jobs[first : first + len(rows)]
-        stored += _insert_many(cursor, part, statement, rows)
-        first += len(rows)
+    for statement, run in groupby(rows, key=itemgetter(0)):
+        values = [row for _, row in run]
+        part = jobs[len(stored) : len(stored) + len(values)]
+        stored += _insert_many(cursor, part, statement, values)
     return stored
-
-
-def _run_of_rows(
-    unit: Unit, lanes: Lanes, jobs: Sequence[NewJob], first: int, now: float
-) -> tuple[str, list[Row]]:
-    """Return the rows of the jobs from `first` on, as far as they take the same statement."""
-    statement, row = _row(unit, lanes, jobs[first], now)
-    rows = [row]
-    for position in range(first + 1, len(jobs)):
-        other, row = _row(unit, lanes, jobs[position], now)
-        if other is not statement:
-            break
-        rows.append(row)
-    return statement, rows
 
 
 def _row(unit: Unit, lanes: Lanes, job: NewJob, now: float) -> tuple[str, Row]:
