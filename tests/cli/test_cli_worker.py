@@ -281,9 +281,12 @@ def test_a_file_that_goes_away_under_a_worker_ends_it_with_a_sentence(app: Path,
     while process.stdout.readline() != "ready\n":
         assert process.poll() is None
 
-    (app / "queue.db").rename(app / "gone.db")
     if trouble == "replaced":
-        (app / "queue.db").write_bytes(b"")
+        # In one step: between two, the worker would find the file deleted.
+        (app / "other.db").write_bytes(b"")
+        (app / "other.db").replace(app / "queue.db")
+    else:
+        (app / "queue.db").rename(app / "gone.db")
     status, _, err = finish(process)
 
     assert status == 2
