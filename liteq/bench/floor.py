@@ -34,7 +34,8 @@ BATCH = 128
 """Jobs that a worker settles and claims in one transaction."""
 LOOK_EVERY = 0.001
 """Seconds between looks for jobs that are still to come; there are no wake-ups in the floor."""
-WAL_LIMIT = 16 * 1024 * 1024
+WAL_PAGES = 4096
+"""Pages in the WAL above which a commit checkpoints; 16 MiB."""
 
 SCHEMA = (
     """CREATE TABLE jobs (
@@ -111,8 +112,6 @@ def drain_without_results(plan: Plan) -> float:
 def end_to_end(plan: Plan) -> float:
     """Insert and commit each job here, while as many processes as there are workers settle and claim."""
     with new_file(plan) as (connection, path):
-        # The processes look after the WAL, as the workers do.
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
         rows = new_rows(plan.jobs)
 
         def produce(lock: Lock) -> None:
@@ -132,8 +131,6 @@ def new_file(plan: Plan) -> Iterator[tuple[sqlite3.Connection, Path]]:
         path = folder / "floor.db"
         with closing(connect(path, plan.durability)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            # With one process at a time at this file, SQLite may checkpoint by itself.
-            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_LIMIT // 4096}")
             for statement in SCHEMA:
                 connection.execute(statement)
             yield connection, path
@@ -144,7 +141,7 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, cached_statements=256)
     for pragma in (
         "mmap_size = 0",
-        "wal_autocheckpoint = 0",
+        f"wal_autocheckpoint = {WAL_PAGES}",
         f"synchronous = {durability}",
         "fullfsync = 1",
         "checkpoint_fullfsync = 1",
@@ -226,7 +223,6 @@ def end_with_parent() -> None:
 def work_off(path: Path, durability: str, holder: int, settle: str) -> int:
     """Settle and claim in batches until nothing is left or to come; return how many jobs this process did."""
     lock, gate, produced = shared[0]
-    wal = f"{path}-wal"
     done = 0
     with closing(connect(path, durability)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -241,8 +237,6 @@ def work_off(path: Path, durability: str, holder: int, settle: str) -> int:
             # can damage a file if one process checkpoints while another writes.
             with lock:
                 claimed = settle_and_claim(connection, settle, settled, holder, token)
-                if os.stat(wal).st_size > WAL_LIMIT:  # noqa: PTH116 (cheaper than a Path)
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             done += len(settled)
             if not claimed and last:
                 return done

@@ -24,7 +24,7 @@ from liteq.errors import (
     StoreReplacedError,
     StoreUnavailableError,
 )
-from liteq.transports.sqlite.checkpoint import LOOK_AFTER, Checkpointer
+from liteq.transports.sqlite.checkpoint import checkpoint, wal_size
 from liteq.transports.sqlite.opening import Durability, Opener, newer_store
 from liteq.transports.sqlite.place import SideFolder, check_place
 from liteq.transports.sqlite.schema import VERSION
@@ -60,7 +60,7 @@ class _UserConnection(sqlite3.Connection):
 class Unit:
     """One write transaction: its connection, and what to do once it has committed."""
 
-    __slots__ = ("after_commit", "committed", "connection", "own", "rows")
+    __slots__ = ("after_commit", "committed", "connection", "own")
 
     def __init__(self, connection: sqlite3.Connection, own: bool) -> None:
         self.connection = connection
@@ -68,8 +68,6 @@ class Unit:
         """False when a user opened it: then parts of it may be rolled back without our knowledge."""
         self.committed = False
         """Whether it is in the file for certain, even if an exception came right after the commit."""
-        self.rows = LOOK_AFTER
-        """How many rows it writes, about; where nobody says so, enough for a look at the WAL's size."""
         self.after_commit: list[Callable[[], None]] = []
 
 
@@ -135,7 +133,6 @@ class Database:
             self._turnstile = Turnstile(self.side.turnstile)
             opened.pop_all()
         self._user: _UserConnection | None = None
-        self._checkpointer = Checkpointer(self.path)
         # It knows its owner, which is how what a signal left behind is found; never taken twice.
         self._write_lock = threading.RLock()
         self._read_lock = threading.Lock()
@@ -261,7 +258,6 @@ class Database:
             unit.committed = not connection.in_transaction
             raise
         unit.committed = True
-        self._checkpointer.after_commit(connection, unit.rows)
 
     @contextmanager
     def user_transaction(self) -> Iterator[sqlite3.Connection]:
@@ -339,13 +335,13 @@ class Database:
         try:
             self._turnstile.acquire(self.busy_timeout)
             with translated(self.path):
-                self._checkpointer.run(self._writer)
+                checkpoint(self._writer)
         finally:
             self.let_go()
 
     def wal_size(self) -> int:
         """Return the size of the WAL in bytes."""
-        return self._checkpointer.wal_size()
+        return wal_size(self.path)
 
     def close(self) -> None:
         """Close the connections; in a forked child, leave them alone, for they are the parent's."""

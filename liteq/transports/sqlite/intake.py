@@ -142,10 +142,8 @@ class Intake:
         write = self._database.write()
         try:
             with write as unit:
-                unit.rows = 0
                 for entry in entries:
                     entry.stored = self._insert(unit, entry.jobs, entry.now)
-                    unit.rows += len(entry.jobs)
         except OWN_FAULT as error:
             if write.unit is not None and len(entries) > 1:
                 for entry in entries:

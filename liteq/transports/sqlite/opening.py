@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from liteq.errors import NewerStoreError, NotAQueueError, StoreBusyError, StoreUnavailableError
+from liteq.transports.sqlite.checkpoint import bound_wal
 from liteq.transports.sqlite.place import SideFolder
 from liteq.transports.sqlite.schema import VERSION, read_version, run_migrations
 
@@ -46,8 +47,6 @@ class Opener(NamedTuple):
         try:
             for pragma in (
                 "mmap_size = 0",
-                "wal_autocheckpoint = 0",
-                "journal_size_limit = 1048576",
                 f"synchronous = {self.durability.upper()}",
                 "fullfsync = 1",
                 "checkpoint_fullfsync = 1",
@@ -55,6 +54,7 @@ class Opener(NamedTuple):
                 "cache_size = -8000",
             ):
                 connection.execute(f"PRAGMA {pragma}")
+            bound_wal(connection)
         except sqlite3.Error:
             connection.close()
             raise

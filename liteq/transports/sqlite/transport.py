@@ -27,6 +27,7 @@ from liteq.job import (
 )
 from liteq.transport import Listener, RunningSlot, Transport
 from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry
+from liteq.transports.sqlite.checkpoint import KEPT_WAL
 from liteq.transports.sqlite.claiming import Holder, new_token
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
@@ -48,8 +49,6 @@ LOOK_INTERVAL = 1.0
 """Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
 TIDY_INTERVAL = 60.0
 """Seconds between looks for side files that the dead have left behind."""
-TIDY_WAL = 4 * 1024 * 1024
-"""Bytes of WAL from which the maintainer checkpoints."""
 
 
 class SqliteTransport(Transport):
@@ -322,11 +321,10 @@ class SqliteTransport(Transport):
     def tend(self, now: float) -> None:
         with self._database.read() as connection:
             changes = connection.execute("PRAGMA data_version").fetchone()[0]
-        size = self._database.wal_size()
-        overgrown = size > TIDY_WAL
         # At `normal` nothing but a checkpoint syncs, and a power cut is to lose about a second at most.
-        unsynced = self._database.durability == "normal" and changes != self._checkpointed
-        if overgrown or unsynced:
+        unsynced = self._database.durability == "normal"
+        overgrown = self._database.wal_size() > KEPT_WAL
+        if changes != self._checkpointed and (unsynced or overgrown):
             self._database.checkpoint()
             self._checkpointed = changes
         if not 0 <= now - self._tidied_at < TIDY_INTERVAL:
