@@ -292,6 +292,10 @@ class Transport(ABC):
     def listen_for_result(self, job_id: str | None = None) -> Listener:
         """Open a listener that rings when this job (None: any job) finishes."""
 
+    @abstractmethod
+    def is_awaited(self) -> bool:
+        """Tell whether anybody sleeps until a result comes; cheap, and may err for a moment."""
+
     # ---- the store itself ------------------------------------------------------------------------
 
     @abstractmethod

@@ -1,18 +1,31 @@
-"""How much of each task a worker claims at once: by how long that task has taken lately.
+"""How much a worker claims at once: of each task, and of jobs that come in a stream.
 
 Pure: no clock, no I/O. Jobs stuck in a worker behind a long one could run elsewhere, so only short
 tasks are claimed in batches. A task that turns out long is believed at once; one that turns out short
 has to show it several times.
+
+Jobs that are stored one after another would be claimed as singly, and each turn with the store costs as
+much as many jobs do, and keeps their producer from the store meanwhile. So in a stream of short jobs a
+worker lets some gather before each turn; with two workers that doubled what came through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["BATCH_BUDGET", "Durations"]
+__all__ = ["BATCH_BUDGET", "GATHER_FOR", "Durations", "Stream"]
 
 BATCH_BUDGET = 20_000
 """The microseconds of work that one claim may bring; a job that takes as long is claimed alone."""
+
+GATHER_FOR = 0.002
+"""Seconds for which a worker lets jobs gather; of 0.5, 1, 2 and 4 ms this let the most through."""
+
+_FEW = 64
+"""Jobs of a batch from which a turn is worth its cost."""
+_SOON = BATCH_BUDGET / 2 / 1_000_000
+"""Seconds; a small batch that is done sooner was small because no more jobs were ready."""
+_TURNS_OF_A_STREAM = 2
 
 _DECAY = 0.1
 _CEILING = 10
@@ -55,3 +68,20 @@ class Durations:
         self._learned[task] = learned
         cost = int(learned)
         self._costs[task] = 1 if cost < 1 else min(cost, self._budget)
+
+
+class Stream:
+    """Notices when jobs come in a stream: turn after turn brings a few, and they are soon done."""
+
+    def __init__(self) -> None:
+        self._turns = 0
+
+    @property
+    def flows(self) -> bool:
+        """Whether it is better to let jobs gather before the next turn."""
+        return self._turns >= _TURNS_OF_A_STREAM
+
+    def observe(self, claimed: int, seconds: float) -> None:
+        """Learn from one turn: how many jobs it brought, and how long they took together."""
+        few = 0 < claimed < _FEW and seconds < _SOON
+        self._turns = self._turns + 1 if few else 0

@@ -2,7 +2,7 @@
 
     register → turn → run the batch ─┐
                  ↑                   │
-                 ├───────────────────┘
+                 ├── gather ─────────┘   (in a stream of short jobs; else at once)
                  └── nothing claimed: arm the doorbell, look when something is due, sleep at most a second
 
 One thread runs jobs; a keeper beside it looks after the batch while a job runs.
@@ -19,7 +19,7 @@ from liteq.errors import StoreBusyError, StoreError, StoreFullError
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.retry import Random
 from liteq.transport import RunningSlot, Transport
-from liteq.worker.batching import BATCH_BUDGET, Durations
+from liteq.worker.batching import BATCH_BUDGET, GATHER_FOR, Durations, Stream
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
@@ -89,6 +89,7 @@ class WorkerLoop:
         self._on_time_limit = on_time_limit
         self._on_idle = on_idle
         self._durations = Durations(executor.tasks)
+        self._stream = Stream()
         self._queues: Sequence[str] | None = info.queues
         self._unknown = UnknownTasks(executor.tasks, info.queues)
         self._look_for_unknown = True
@@ -161,8 +162,10 @@ class WorkerLoop:
             # A settlement failed in the middle of a batch.
             self._desk.settle()
         else:
-            claimed = self._desk.claim(self._request())
-            if not claimed:
+            if self._stream.flows and not self._transport.is_awaited():
+                self._clock.sleep(GATHER_FOR)
+            if not self._desk.claim(self._request()):
+                self._stream.observe(0, 0.0)
                 self._rest()
                 return
         self._empty_turns = 0
@@ -178,10 +181,12 @@ class WorkerLoop:
         """Run what was claimed; leave the outcomes on the desk for the next turn."""
         self._log.refresh()
         began = self._desk.running_since = self._clock.monotonic()
-        if self._desk.unstarted > 1:
+        claimed = self._desk.unstarted
+        if claimed > 1:
             self._keeper.watch()
         try:
             self._run_jobs(began)
+            self._stream.observe(claimed, self._clock.monotonic() - began)
         finally:
             # The last job stays published until the next turn has stored its outcome: if what it did to
             # the process keeps that turn from succeeding, it is the one to blame.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liteq.worker.batching import BATCH_BUDGET, Durations
+from liteq.worker.batching import BATCH_BUDGET, Durations, Stream
 
 seconds = st.floats(min_value=0, max_value=1e6)
 histories = st.lists(seconds, max_size=60)
@@ -83,3 +83,31 @@ def test_the_costs_follow_what_is_learned_later() -> None:
     costs = durations.costs
     durations.observe("app.add", 0.0005)
     assert costs["app.add"] == 500
+
+
+# ---- streams -------------------------------------------------------------------------------------
+
+
+def after(*turns: tuple[int, float]) -> Stream:
+    stream = Stream()
+    for claimed, taken in turns:
+        stream.observe(claimed, taken)
+    return stream
+
+
+def test_small_batches_of_short_jobs_one_after_another_are_a_stream() -> None:
+    assert not after().flows
+    assert not after((1, 0.0001)).flows
+    assert after((1, 0.0001), (5, 0.0005)).flows
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param((0, 0.0), id="nothing was ready"),
+        pytest.param((128, 0.001), id="a full batch"),
+        pytest.param((1, BATCH_BUDGET / 1e6), id="a long job"),
+    ],
+)
+def test_a_stream_ends_when(turn: tuple[int, float]) -> None:
+    assert not after((1, 0.0001), (1, 0.0001), (1, 0.0001), turn).flows

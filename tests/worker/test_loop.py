@@ -19,6 +19,7 @@ from liteq.lifecycle import Returned, decide
 from liteq.states import FAILURE, PENDING, STARTED, SUCCESS
 from liteq.testing.clock import ManualClock
 from liteq.transports.memory import MemoryTransport
+from liteq.worker.batching import GATHER_FOR
 from liteq.worker.loop import LoopEnd
 
 Work = Callable[..., Worker]
@@ -419,6 +420,55 @@ def test_a_worker_expelled_while_idle_registers_again_when_there_is_work(queue: 
     assert len(holders) == 2
 
 
+# ---- streams -------------------------------------------------------------------------------------
+
+
+class StreamTransport(MemoryTransport):
+    """Brings one more job after each turn, as a producer does, and notes where the worker rested."""
+
+    def __init__(self, feed: Callable[[], object], jobs: int, awaited: bool) -> None:
+        super().__init__()
+        self.feed = feed
+        self.left = jobs
+        self.awaited = awaited
+
+    def is_awaited(self) -> bool:
+        return self.awaited
+
+    def turn(
+        self,
+        holder: int,
+        now: float,
+        settlements: Sequence[Transition] = (),
+        request: ClaimRequest | None = None,
+    ) -> Turn:
+        if self.left and request is not None:
+            self.left -= 1
+            self.feed()
+        return super().turn(holder, now, settlements, request)
+
+
+@pytest.mark.parametrize(("awaited", "pauses"), [(False, 6), (True, 0)])
+def test_in_a_stream_of_short_jobs_some_gather_before_each_turn_unless_somebody_waits(
+    queue: Queue, work: Work, until: Until, awaited: bool, pauses: int
+) -> None:
+    ran = []
+
+    @queue.task
+    def note(x: int) -> None:
+        ran.append(x)
+
+    transport = StreamTransport(lambda: note.delay(transport.left), 8, awaited)
+    on(queue, transport)
+    clock = CountingClock()
+    work(clock=clock)
+    until(lambda: len(ran) == 8)
+    # The first two turns show that it is a stream; the ninth finds nothing.
+    until(lambda: clock.slept.count(GATHER_FOR) >= pauses)
+    assert ran == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert set(clock.slept) <= {GATHER_FOR} if pauses else not clock.slept
+
+
 # ---- a store in trouble --------------------------------------------------------------------------
 
 
@@ -473,7 +523,7 @@ def test_a_store_in_passing_trouble_loses_no_result_and_is_asked_ever_less_often
     work(clock=clock)
     assert [result.get(timeout=30) for result in results] == list(range(9))
     assert ran == list(range(9))
-    assert clock.slept == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert [slept for slept in clock.slept if slept > GATHER_FOR] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
 
 
 def test_a_stop_waits_until_a_full_disk_has_taken_the_result(

@@ -143,6 +143,20 @@ class WakingContract(Contract):
         holder = register(transport)
         _rings(transport.listen_for_result("b"), lambda: transport.turn(holder, NOW + 2))
 
+    def test_a_result_is_awaited_while_somebody_sleeps_for_one(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        jobs, result = transport.listen_for_jobs(), transport.listen_for_result("a")
+        jobs.arm()
+        assert not second.is_awaited()
+        result.arm()
+        assert transport.is_awaited()
+        assert second.is_awaited()
+        result.wait(0)
+        assert not second.is_awaited()
+        for listener in (jobs, result):
+            listener.close()
+
     def test_a_result_through_another_handle_rings(self, transport: Transport, second: Transport) -> None:
         transport.enqueue([new_job("a")], NOW)
         claim = claim_one(second, register(second))

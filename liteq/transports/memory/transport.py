@@ -260,6 +260,10 @@ class MemoryTransport(Transport):
         with self._verb():
             return MemoryListener(self._result_listeners, None if job_id is None else [job_id])
 
+    def is_awaited(self) -> bool:
+        with self._lock:
+            return any(listener.armed for listener in self._result_listeners)
+
     # ---- the store itself ------------------------------------------------------------------------
 
     @contextmanager

@@ -18,18 +18,18 @@ class MemoryListener:
     def __init__(self, listeners: list[MemoryListener], topics: Collection[str] | None) -> None:
         self._listeners = listeners
         self._topics = None if topics is None else frozenset(topics)
-        self._armed = False
+        self.armed = False
         self._rung = threading.Event()
         listeners.append(self)
 
     def arm(self) -> None:
         """Ask to be rung from now on."""
-        self._armed = True
+        self.armed = True
 
     def wait(self, timeout: float) -> bool:
         """Sleep until rung or for `timeout` seconds; tell whether it rang. Disarms."""
         rung = self._rung.wait(timeout)
-        self._armed = False
+        self.armed = False
         self._rung.clear()
         return rung
 
@@ -44,7 +44,7 @@ class MemoryListener:
 
     def hear(self, topics: Collection[str]) -> None:
         """Ring if it is armed and one of these concerns it."""
-        if self._armed and (self._topics is None or not self._topics.isdisjoint(topics)):
+        if self.armed and (self._topics is None or not self._topics.isdisjoint(topics)):
             self.ring()
 
 

@@ -142,6 +142,10 @@ class Doorbells:
         """Return a listener for one result, or for all."""
         return self.listen(RESULTS, 0 if job_id is None else result_key(job_id))
 
+    def anyone_awaits_results(self) -> bool:
+        """Tell whether anybody sleeps until a result comes."""
+        return bool(self.table.armed(RESULTS))
+
     def put_back(self, listener: FileListener) -> None:
         """Keep a listener for the next who needs one."""
         with self._lock:

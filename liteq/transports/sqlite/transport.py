@@ -308,6 +308,9 @@ class SqliteTransport(Transport):
     def listen_for_result(self, job_id: str | None = None) -> Listener:
         return self._bells.listen_for_result(job_id)
 
+    def is_awaited(self) -> bool:
+        return self._bells.anyone_awaits_results()
+
     # ---- the store itself ------------------------------------------------------------------------
 
     @contextmanager
