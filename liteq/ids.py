@@ -13,11 +13,11 @@ import time
 
 __all__ = ["id_time", "new_id"]
 
-_RANDOM_BITS = 74
-_RANDOM_LIMIT = 1 << _RANDOM_BITS
+_HIGH_BITS = 26
+"""Random bits before the last group of an id."""
 _NODE_BITS = 48
-"""Bits of the last group of an id."""
-_NODE_MASK = (1 << _NODE_BITS) - 1
+"""Bits of the last group, random too."""
+_NODE_LIMIT = 1 << _NODE_BITS
 _STEP_BITS = 40
 """Ids of one millisecond are random steps of up to this many bits apart, so the next is hard to guess."""
 
@@ -38,25 +38,34 @@ class _Maker:
         self._lock = threading.Lock()
         self._bits = random.Random(os.urandom(32)).getrandbits
         self._millisecond = 0
-        self._tail = 0
-        self._head = (-1, -1)
+        self._high = 0
+        self._node = 0
         self._text = ""
 
     def make(self) -> str:
         now = time.time_ns() // 1_000_000
         with self._lock:
+            node = self._node + 1 + self._bits(_STEP_BITS)
             if now > self._millisecond:
-                self._millisecond = now
-                self._tail = self._bits(_RANDOM_BITS)
-            else:
-                self._tail += 1 + self._bits(_STEP_BITS)
-                if self._tail >= _RANDOM_LIMIT:
-                    self._millisecond += 1
-                    self._tail = self._bits(_RANDOM_BITS)
-            head = self._millisecond, self._tail >> _NODE_BITS
-            if head != self._head:
-                self._head, self._text = head, _text_of(*head)
-            return "%s%012x" % (self._text, self._tail & _NODE_MASK)  # noqa: UP031 (faster than an f-string)
+                node = self._start(now)
+            elif node >= _NODE_LIMIT:
+                node = self._carry(node)
+            self._node = node
+            return "%s%012x" % (self._text, node)  # noqa: UP031 (faster than an f-string)
+
+    def _start(self, millisecond: int) -> int:
+        """Begin another millisecond; return the last group of its first id."""
+        self._millisecond, self._high = millisecond, self._bits(_HIGH_BITS)
+        self._text = _text_of(millisecond, self._high)
+        return self._bits(_NODE_BITS)
+
+    def _carry(self, node: int) -> int:
+        """Go on in the bits before the last group, which has run over, or else in the next millisecond."""
+        self._high += 1
+        if self._high >> _HIGH_BITS:
+            return self._start(self._millisecond + 1)
+        self._text = _text_of(self._millisecond, self._high)
+        return node - _NODE_LIMIT
 
 
 def _text_of(millisecond: int, high: int) -> str:

@@ -212,19 +212,24 @@ class Task(Generic[P, R]):
             expires = expires if expires_in is None else now + expires_in
         if current() is not None:
             blob = _descended(options)
-        return NewJob(
-            new_id() if task_id is None else task_id,
-            self.name,
-            payload,
-            self._codec_name,
-            queue,
-            priority,
-            eta,
-            expires,
-            self.max_crashes,
-            ignore_result,
-            self._result_expires,
-            blob,
+        job_id = new_id() if task_id is None else task_id
+        # Made as the tuple that it is: through its own __new__, which is Python, it takes twice as long.
+        return tuple.__new__(
+            NewJob,
+            (
+                job_id,
+                self.name,
+                payload,
+                self._codec_name,
+                queue,
+                priority,
+                eta,
+                expires,
+                self.max_crashes,
+                ignore_result,
+                self._result_expires,
+                blob,
+            ),
         )
 
     def _publish(

@@ -28,9 +28,11 @@ def enqueue_signatures(
     results: list[AsyncResult[R]] = []
     chunk: list[NewJob] = []
     eager: list[Task[..., R]] = []
+    task: Task[..., R] | None = None
     try:
         for signature in signatures:
-            task = _task_of(signature, store)
+            if task is None or type(signature) is not Signature or signature.task is not task:
+                task = _task_of(signature, store)
             placement = task.place(signature.options) if signature.options else None
             chunk.append(task.new_job(signature.args, signature.kwargs, placement))
             if store.settings.eager:

@@ -45,6 +45,7 @@ class Lowering:
         fits: Callable[[object], bool] | None = None,
     ) -> None:
         self._plain = plain
+        self._are_plain = plain.issuperset
         self._keys = keys
         self._wrap = wrap
         self._reserved = reserved
@@ -56,7 +57,8 @@ class Lowering:
         if kind in self._plain:
             return value
         if kind is list:
-            return self._lower_list(value, depth)
+            # This test runs in C; it spares flat lists, which most are, a call for each item.
+            return value if not value or self._are_plain(map(type, value)) else self._lower_list(value, depth)
         if kind is dict:
             if not value:
                 return value
@@ -72,14 +74,13 @@ class Lowering:
         raise EncodingError(_refusal(value))
 
     def _lower_list(self, items: list[object], depth: int) -> list[object]:
-        # This test runs in C; it spares long flat lists a call for each item.
-        if self._plain.issuperset(map(type, items)):
+        if self._are_plain(map(type, items)):
             return items
         self._require(depth)
         return [self.lower(item, depth - 1) for item in items]
 
     def _lower_dict(self, items: dict[object, object], depth: int) -> dict[object, object]:
-        if self._plain.issuperset(map(type, items.values())):
+        if self._are_plain(map(type, items.values())):
             return items
         self._require(depth)
         return {key: self.lower(item, depth - 1) for key, item in items.items()}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liteq.ids import id_time, new_id
+from liteq.ids import _NODE_LIMIT, _Maker, _text_of, id_time, new_id
 
 
 def test_an_id_is_a_version_7_uuid_in_its_usual_form():
@@ -36,6 +36,21 @@ def test_ids_stay_in_order_when_the_clock_goes_back(monkeypatch):
     before = new_id()
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000)
     assert before < new_id() < new_id()
+
+
+def test_ids_stay_in_order_when_a_millisecond_runs_out_of_them(monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: 5_000_000_000)
+    maker = _Maker()
+    first = maker.make()
+    for high, node in ((0, _NODE_LIMIT - 1), (2**26 - 1, _NODE_LIMIT - 1)):
+        maker._high, maker._node = high, node
+        maker._text = _text_of(5000, high)
+        last = f"{maker._text}{node:012x}"
+        following = [maker.make() for _ in range(3)]
+        assert [last, *following] == sorted([last, *following])
+        assert all(UUID(job_id).version == 7 for job_id in following)
+    assert id_time(first) == 5.0
+    assert id_time(following[0]) == 5.001
 
 
 def test_an_id_tells_when_it_was_made():
