@@ -44,11 +44,17 @@ class Recovery:
         self._clock = clock
         self._random = random
         self._suspects: dict[int, tuple[float | None, float]] = {}
+        self._is_alone = False
 
     @property
     def is_watching(self) -> bool:
         """Whether somebody is suspected of being dead, so that the next look should come soon."""
         return any(expires is None for expires, _ in self._suspects.values())
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the last look found nobody but the caller's own workers, and no leases that ran out."""
+        return self._is_alone
 
     def look(self, own: Collection[int] = ()) -> list[Transition]:
         """Look at all workers once; return what was decided about the jobs that were taken over.
@@ -63,6 +69,7 @@ class Recovery:
                 settled += self._recover(record)
         known = {record.holder for record in records}
         self._suspects = {holder: seen for holder, seen in self._suspects.items() if holder in known}
+        self._is_alone = known.issubset(own) and not self._suspects
         return settled
 
     def _is_gone(self, record: WorkerRecord, own: Collection[int]) -> bool:

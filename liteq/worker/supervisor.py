@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random as random_module
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -21,6 +21,7 @@ from liteq.errors import LiteqError, StoreBusyError, StoreError, StoreFullError,
 from liteq.job import ClaimRequest, Running, Transition
 from liteq.retry import Random
 from liteq.transport import Transport
+from liteq.worker.agenda import Agenda
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.log import LOGGER
 from liteq.worker.position import Position
@@ -33,6 +34,8 @@ __all__ = ["Supervisor"]
 
 LOOK_INTERVAL = 1.0
 """Seconds between looks at the other workers of the store."""
+LOOK_INTERVAL_ALONE = 3.0
+"""Seconds between such looks while there are no others; somebody who comes and dies is found by the next."""
 SOON = 0.25
 """Seconds until the next look while a worker is suspected of being dead."""
 LIMIT_LOOK_INTERVAL = 0.05
@@ -77,7 +80,7 @@ class Supervisor:
         self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
         self._recovery = Recovery(transport, self._visibility_timeout, self._clock, random)
         self._upkeep = Upkeep(transport, self._clock)
-        self._due: dict[Callable[[], float], float] = {}
+        self._agenda = Agenda(self._clock)
         self._limits: dict[WorkerProcess, float] = {}
         self._stopping = False
         self._killing = False
@@ -120,13 +123,9 @@ class Supervisor:
             WorkerError: the workers cannot start, or cannot go on; the message is theirs.
             StoreError: the store cannot serve any more.
         """
-        now = self._clock.monotonic()
-        self._due = {
-            self._look: now,
-            self._keep_up: now,
-            self._renew: now + self._heartbeat,
-            self._start_missing: now,
-        }
+        for duty in (self._look, self._keep_up, self._start_missing):
+            self._agenda.set(duty)
+        self._agenda.set(self._renew, self._heartbeat)
         try:
             self._look()
             while not self._is_over():
@@ -149,20 +148,18 @@ class Supervisor:
         event = self._next_event()
         try:
             self._handle(event)
-            for duty, due in list(self._due.items()):
-                if due <= self._clock.monotonic():
-                    self._due[duty] = self._clock.monotonic() + duty()
+            self._agenda.do_due()
             self._watch_limits()
         except (StoreFullError, StoreBusyError) as error:
             LOGGER.warning("%s Trying again in 1 s.", error)
-            self._due = {duty: self._clock.monotonic() + 1.0 for duty in self._due}
+            self._agenda.postpone(1.0)
         except StoreError as error:
             self._give_up(error)
         if self._stopping:
             self._tell_to_stop()
 
     def _next_event(self) -> Said | Exited | None:
-        due = min((*self._due.values(), *self._limits.values()))
+        due = min((self._agenda.next_due, *self._limits.values()))
         try:
             return self._events.get(timeout=max(0.0, due - self._clock.monotonic()))
         except Empty:
@@ -191,7 +188,7 @@ class Supervisor:
         """Start the processes whose time has come; return the seconds until the next one's."""
         if self._stopping:
             return LOOK_INTERVAL
-        waits = [LOOK_INTERVAL]
+        waits = [LOOK_INTERVAL_ALONE]
         for position in self._positions:
             if position.process is None:
                 wait = position.starts_at - self._clock.monotonic()
@@ -259,7 +256,7 @@ class Supervisor:
         """Renew and recover at the pace that the workers' own queue asks for."""
         if visibility_timeout != self._visibility_timeout:
             self._visibility_timeout = self._recovery.visibility_timeout = visibility_timeout
-            self._due[self._renew] = self._clock.monotonic() + self._heartbeat
+            self._agenda.set(self._renew, self._heartbeat)
 
     def _position_of(self, process: WorkerProcess) -> Position | None:
         return next((position for position in self._positions if position.process is process), None)
@@ -289,7 +286,7 @@ class Supervisor:
             LOGGER.error("Worker %s (pid %d) %s.", process.name, process.pid, describe_exit(status))
         # Before anything that may fail: from here on, the place is empty and its holder nobody's own.
         delay = position.mourn(expected=death is not Death.CRASHED)
-        self._due[self._start_missing] = self._clock.monotonic() + delay
+        self._agenda.set(self._start_missing, delay)
         if position.never_lived and not self._stopping:
             self._give_up(
                 WorkerError(
@@ -340,7 +337,11 @@ class Supervisor:
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
         self._bid_farewell()
-        return SOON if self._recovery.is_watching else LOOK_INTERVAL
+        if self._recovery.is_watching:
+            return SOON
+        # Of its own workers' deaths it learns by itself, and their leases it renews itself.
+        quiet = self._recovery.is_alone and not self._stopping
+        return min(LOOK_INTERVAL_ALONE, self._heartbeat) if quiet else LOOK_INTERVAL
 
     def _bid_farewell(self) -> None:
         """End the processes that are done, and kept from ending by a thread that some task has left."""

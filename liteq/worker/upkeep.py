@@ -34,12 +34,15 @@ class Upkeep:
                 self._leading.close()
                 return 1.0
         now = self._clock.wall()
-        changed = self._transport.sweep(now, SWEEP_LIMIT)
+        due = self._transport.next_sweep()
+        changed = 0
+        if due is not None and due <= now:
+            changed = self._transport.sweep(now, SWEEP_LIMIT)
+            due = self._transport.next_sweep()
         self._transport.tend(now)
         if changed >= SWEEP_LIMIT:
             # In small steps, so that no writer waits for long.
             return 0.01
-        due = self._transport.next_sweep()
         return 1.0 if due is None else min(1.0, max(0.001, due - now))
 
     def close(self) -> None:
