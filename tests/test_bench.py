@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from liteq.bench import floor
 from liteq.bench.measuring import Spread, compare, percentile
 from liteq.bench.report import aligned
+from liteq.bench.sharing import DURATIONS, WORKERS, Cell, Scaling
 from liteq.transports.sqlite.schema import SCHEMA
 
 WORKLOADS = [
@@ -26,12 +28,13 @@ WORKLOADS = [
     "end to end",
 ]
 SMALL = ("--jobs", "300", "--rounds", "1", "--idle", "0.1", "--durability", "normal")
+TINY = ("--jobs", "40", "--rounds", "1", "--seconds", "1", "--backlog", "1200", "--durability", "normal")
 SECONDS = 120
 
 
-def run_bench(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_bench(folder: Path, *options: str, size: tuple[str, ...] = SMALL) -> subprocess.CompletedProcess[str]:
     # A process of its own, as users run it: the floor starts processes that import its main module.
-    command = [sys.executable, "-c", "from liteq.bench.command import bench; bench()", *SMALL, *options]
+    command = [sys.executable, "-c", "from liteq.bench.command import bench; bench()", *size, *options]
     return subprocess.run(
         command, cwd=folder, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False
     )
@@ -62,9 +65,16 @@ def test_the_table_has_the_latency_of_calls(table: str, name: str):
 
 
 def test_the_table_says_what_idle_workers_use(table: str):
-    assert re.search(r"^supervisor's process +\d+\.\d\d %$", table, re.M)
-    assert re.search(r"^worker processes +(\d+\.\d\d %|not known on this system)$", table, re.M)
-    assert re.search(r"^writes to the file +none$", table, re.M)
+    unknown = "not known on this system"
+    memory = rf"(\d+\.\d MiB|{unknown})"
+    assert re.search(rf"^supervisor's process +\d+\.\d\d\d % +{memory}$", table, re.M)
+    assert re.search(rf"^worker processes +(\d+\.\d\d\d %|{unknown}) +{memory}$", table, re.M)
+    assert re.search(r"^writes to the file +none *$", table, re.M)
+
+
+@pytest.mark.parametrize("name", ["liteq worker to first job done", "import liteq", "Python itself"])
+def test_the_table_has_what_starting_takes(table: str, name: str):
+    assert re.search(rf"^{name} +\d+ +\d+ - \d+$", table, re.M)
 
 
 def test_nothing_is_left_in_the_folder(table: str, folder: Path):
@@ -87,6 +97,8 @@ def test_the_figures_are_there_as_json_too(tmp_path: Path):
         "workers": 1,
         "rounds": 1,
         "idle": 0.1,
+        "seconds": 20.0,
+        "backlog": 1_000_000,
         "folder": str(tmp_path),
     }
     assert report["latency"]["calls"] == 300
@@ -94,7 +106,69 @@ def test_the_figures_are_there_as_json_too(tmp_path: Path):
     assert report["latency"]["start"]["p50"] <= report["latency"]["result"]["p50"]
     assert report["idle"]["seconds"] == 0.1
     assert report["idle"]["written"] is False
+    assert report["startup"]["first_job"]["median"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("thorough")
+    names = ("backlog", "growth", "long-job", "producers")
+    chosen = [part for name in names for part in ("--only", name)]
+    finished = run_bench(folder, "--json", *chosen, size=TINY)
+    assert finished.returncode == 0, finished.stderr
+    assert list(folder.iterdir()) == []
+    report: dict[str, Any] = json.loads(finished.stdout)
+    return report
+
+
+def test_only_what_was_asked_for_is_measured(thorough: dict[str, Any]):
+    assert set(thorough) == {"system", "plan", "throughput", "backlog", "growth", "long_job", "producers"}
+    assert thorough["throughput"] == []
+
+
+def test_a_large_file_is_compared_with_a_small_one(thorough: dict[str, Any]):
+    backlog = thorough["backlog"]
+    assert (backlog["small"]["jobs"], backlog["large"]["jobs"]) == (1000, 1200)
+    assert backlog["turn_ratio"] == pytest.approx(backlog["large"]["turn"] / backlog["small"]["turn"])
+    assert backlog["drain_ratio"] == pytest.approx(backlog["large"]["drain"] / backlog["small"]["drain"])
+
+
+def test_a_file_that_is_filled_and_drained_again_and_again_levels_off(thorough: dict[str, Any]):
+    sizes = thorough["growth"]["sizes"]
+    assert len(sizes) == 5
+    assert sizes[-1] <= 1.5 * sizes[1]
+
+
+def test_short_jobs_do_not_wait_for_a_long_one(thorough: dict[str, Any]):
+    assert thorough["long_job"]["jobs"] == 40
+    assert thorough["long_job"]["still_running"] is True
+
+
+def test_every_producer_gets_its_turn(thorough: dict[str, Any]):
+    calls = thorough["producers"]["calls"]
+    assert len(calls) == 8
+    assert min(calls) > 0
+
+
+def test_the_table_of_workers_has_a_cell_for_each_kind_of_task():
+    cells = [
+        Cell(workers, kind, seconds, 10.0, 20.0 if seconds else None)
+        for workers in WORKERS
+        for kind in ("sleep", "compute")
+        for seconds in DURATIONS
+    ]
+    heading, *rows = Scaling(cells).rows()
+
+    assert len(rows) == 2 * len(DURATIONS)
+    assert {len(row) for row in (heading, *rows)} == {1 + 2 * len(WORKERS)}
+    assert rows[1] == ["sleep 1 ms", *["10", "0.50"] * len(WORKERS)]
+
+
+def test_an_unknown_workload_is_refused(tmp_path: Path):
+    finished = run_bench(tmp_path, "--only", "nonsense")
+    assert finished.returncode == 2
+    assert "nonsense" in finished.stderr
 
 
 def without_prefix(statement: str) -> str:

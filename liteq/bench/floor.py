@@ -8,10 +8,7 @@ watches, wake-ups, and running the task.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +17,7 @@ from multiprocessing.synchronize import Barrier, Event, Lock
 from pathlib import Path
 from threading import BrokenBarrierError
 
+from liteq.bench.children import follow_parent
 from liteq.bench.plan import Plan, fresh_folder
 from liteq.errors import WorkerError
 from liteq.ids import new_id
@@ -205,19 +203,9 @@ shared: list[tuple[Lock, Barrier, Event]] = []
 
 
 def share(lock: Lock, gate: Barrier, produced: Event) -> None:
-    """Prepare a process of the pipeline: keep what all have together, and end when the parent ends."""
+    """Prepare a process of the pipeline: keep what all have together."""
+    follow_parent()
     shared.append((lock, gate, produced))
-    # Ctrl-C in a terminal reaches every process; the parent alone decides what comes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Wait for the end of the parent, which may have been killed, and end this process."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def work_off(path: Path, durability: str, holder: int, settle: str) -> int:

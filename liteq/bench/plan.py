@@ -26,6 +26,8 @@ class Plan:
         workers: how many worker processes.
         rounds: how often each throughput is measured, after one round to warm up.
         idle: seconds for which idle workers are watched.
+        seconds: for which producers compete, and which the long job takes.
+        backlog: jobs of each kind (ready, delayed, finished) in the file of the workload `backlog`.
         folder: where the files lie.
     """
 
@@ -34,6 +36,8 @@ class Plan:
     workers: int
     rounds: int
     idle: float
+    seconds: float
+    backlog: int
     folder: Path
 
     @property

@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from liteq import __version__
 from liteq.bench.measuring import Comparison, Spread
 from liteq.bench.plan import Plan
-from liteq.bench.waiting import Idleness, Latency
 
-__all__ = ["Report"]
+__all__ = ["Figures", "Report"]
+
+
+class Figures(Protocol):
+    """What one measurement gave, a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def rows(self) -> list[list[str]]:
+        """Return the figures as a table, its heading first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +32,27 @@ class Report:
     Attributes:
         plan: what was asked for.
         throughput: the workloads beside their floors.
-        latency: of calls to idle workers.
-        idleness: what idle workers use.
+        others: everything else, by name.
     """
 
     plan: Plan
     throughput: Sequence[Comparison]
-    latency: Latency
-    idleness: Idleness
+    others: Mapping[str, Figures]
 
     def as_record(self) -> dict[str, Any]:
-        """Return everything as JSON values; throughput in jobs per second, latency in milliseconds."""
-        plan = {**asdict(self.plan), "folder": str(self.plan.folder)}
+        """Return everything as JSON values: jobs per second, and what the names of fields say."""
         return {
             "system": system(),
-            "plan": plan,
+            "plan": {**asdict(self.plan), "folder": str(self.plan.folder)},
             "throughput": [asdict(each) for each in self.throughput],
-            "latency": asdict(self.latency),
-            "idle": asdict(self.idleness),
+            **{name: asdict(figures) for name, figures in self.others.items()},
         }
 
     def as_text(self) -> str:
         """Return everything as tables with a heading each."""
-        parts = [heading(self.plan), throughput_table(self.throughput)]
-        parts += [latency_table(self.latency), idle_table(self.idleness)]
-        return "\n\n".join(parts)
+        tables = [throughput_table(self.throughput)] if self.throughput else []
+        tables += [aligned(figures.rows()) for figures in self.others.values()]
+        return "\n\n".join([heading(self.plan), *tables])
 
 
 def system() -> dict[str, Any]:
@@ -80,34 +84,6 @@ def throughput_table(throughput: Sequence[Comparison]) -> str:
         figures = [f"{each.jobs:,}", *shown(each.liteq), *shown(each.floor)]
         rows.append([each.name, *figures, f"{each.ratio:.2f}"])
     return aligned(rows)
-
-
-def latency_table(latency: Latency) -> str:
-    """Return the latency of calls."""
-    rows = [["milliseconds", "calls", "p50", "p99"]]
-    for name, figures in (("call to start", latency.start), ("call to result", latency.result)):
-        rows.append([name, f"{latency.calls:,}", f"{figures.p50:.2f}", f"{figures.p99:.2f}"])
-    return aligned(rows)
-
-
-def idle_table(idle: Idleness) -> str:
-    """Return what idle workers use."""
-    workers = (
-        "not known on this system" if idle.workers_cpu is None else share(idle.workers_cpu, idle.seconds)
-    )
-    return aligned(
-        [
-            [f"idle for {idle.seconds:g} s", "of one core"],
-            ["supervisor's process", share(idle.supervisor_cpu, idle.seconds)],
-            ["worker processes", workers],
-            ["writes to the file", "some" if idle.written else "none"],
-        ]
-    )
-
-
-def share(cpu: float, seconds: float) -> str:
-    """Return CPU time as a percentage of one core."""
-    return f"{100 * cpu / seconds:.2f} %"
 
 
 def shown(spread: Spread) -> list[str]:

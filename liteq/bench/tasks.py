@@ -35,6 +35,18 @@ def hold(gate: str) -> None:
         time.sleep(0.0005)
 
 
+def sleep(seconds: float) -> None:
+    """Take so long without the processor."""
+    time.sleep(seconds)
+
+
+def compute(seconds: float) -> None:
+    """Take so long of the processor's time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 @dataclass(frozen=True)
 class Bench:
     """A queue in a file of its own, with the benchmark's tasks."""
@@ -44,11 +56,14 @@ class Bench:
     nothing: Task[[], None]
     clock: Task[[], float]
     hold: Task[[str], None]
+    sleep: Task[[float], None]
+    compute: Task[[float], None]
 
 
 def make_bench(queue: Queue, path: Path) -> Bench:
     """Register the benchmark's tasks on a queue."""
-    return Bench(queue, path, queue.task(nothing), queue.task(clock), queue.task(hold))
+    tasks = (queue.task(nothing), queue.task(clock), queue.task(hold), queue.task(sleep), queue.task(compute))
+    return Bench(queue, path, *tasks)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from liteq.bench.workloads import PATIENCE, warm_up_workers
 
 __all__ = ["Idleness", "Latency", "Percentiles", "measure_idleness", "measure_latency"]
 
+UNKNOWN = "not known on this system"
 PAUSE = 0.005
 """Seconds between two calls, in which the workers fall asleep again."""
 CALM_DOWN = 2.0
@@ -43,6 +44,13 @@ class Latency:
     start: Percentiles
     result: Percentiles
 
+    def rows(self) -> list[list[str]]:
+        """Return a line for each."""
+        rows = [["milliseconds", "calls", "p50", "p99"]]
+        for name, figures in (("call to start", self.start), ("call to result", self.result)):
+            rows.append([name, f"{self.calls:,}", f"{figures.p50:.2f}", f"{figures.p99:.2f}"])
+        return rows
+
 
 @dataclass(frozen=True, slots=True)
 class Idleness:
@@ -52,13 +60,30 @@ class Idleness:
         seconds: for how long they were watched.
         supervisor_cpu: CPU seconds used by the process with the supervisor.
         workers_cpu: CPU seconds used by all worker processes; None where this system cannot tell.
+        supervisor_memory: bytes that the process with the supervisor (and the benchmark) shares with no
+            other; None where this system cannot tell.
+        worker_memory: the same of the largest worker process.
         written: whether the queue's file or its log was written to.
     """
 
     seconds: float
     supervisor_cpu: float
     workers_cpu: float | None
+    supervisor_memory: int | None
+    worker_memory: int | None
     written: bool
+
+    def rows(self) -> list[list[str]]:
+        """Return a line for each kind of process, and one for the file."""
+        return [
+            [f"idle for {self.seconds:g} s", "of one core", "private memory"],
+            ["supervisor's process", self._share(self.supervisor_cpu), megabytes(self.supervisor_memory)],
+            ["worker processes", self._share(self.workers_cpu), megabytes(self.worker_memory)],
+            ["writes to the file", "some" if self.written else "none", ""],
+        ]
+
+    def _share(self, cpu: float | None) -> str:
+        return UNKNOWN if cpu is None else f"{100 * cpu / self.seconds:.3f} %"
 
 
 def measure_latency(plan: Plan) -> Latency:
@@ -103,8 +128,10 @@ def measure_idleness(plan: Plan) -> Idleness:
         time.sleep(plan.idle)
         own, used = time.process_time() - own, cpu_of(pids)
         written = look_at_files(bench.path) != files
+        memory = private_memory(os.getpid())
+        largest = max((private_memory(pid) or 0 for pid in pids), default=0)
     workers_cpu = None if used is None or workers is None else used - workers
-    return Idleness(plan.idle, own, workers_cpu, written)
+    return Idleness(plan.idle, own, workers_cpu, memory, largest or None, written)
 
 
 def look_at_files(path: Path) -> list[tuple[int, int]]:
@@ -127,3 +154,19 @@ def cpu_of(pids: list[int]) -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return nanoseconds / 1e9
+
+
+def private_memory(pid: int) -> int | None:
+    """Return the bytes that a process shares with no other; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+def megabytes(size: int | None) -> str:
+    """Return a size as text."""
+    return UNKNOWN if size is None else f"{size / 2**20:.1f} MiB"

@@ -152,7 +152,8 @@ def warm_up_workers(bench: Bench) -> None:
 def held(bench: Bench, workers: int, gate: Path) -> Iterator[Callable[[], None]]:
     """Hold all workers, and lend what lets them go; they are let go at the end of the block anyway."""
     try:
-        holds = [bench.hold.delay(str(gate)) for _ in range(workers)]
+        hold = bench.hold.options(priority=1)
+        holds = [hold.delay(str(gate)) for _ in range(workers)]
         give_up = time.monotonic() + PATIENCE
         while any(hold.status != STARTED for hold in holds):
             if time.monotonic() > give_up:
