@@ -32,8 +32,8 @@ BATCH = 128
 """Jobs that a worker settles and claims in one transaction."""
 LOOK_EVERY = 0.001
 """Seconds between looks for jobs that are still to come; there are no wake-ups in the floor."""
-WAL_PAGES = 4096
-"""Pages in the WAL above which a commit checkpoints; 16 MiB."""
+WAL_PAGES = 2048
+"""Pages in the WAL above which a commit checkpoints; 8 MiB."""
 
 SCHEMA = (
     """CREATE TABLE jobs (

@@ -19,6 +19,7 @@ __all__ = ["JOBS", "PLACES", "RESULTS", "BellTable"]
 PLACES = 256
 JOBS = 0x01
 RESULTS = 0x02
+_BYTES = {JOBS: b"\x01", RESULTS: b"\x02"}
 _ARMED = 0
 _OWNED = PLACES
 _FACTS = 2 * PLACES
@@ -40,10 +41,17 @@ class BellTable:
         finally:
             os.close(fd)
 
+    def anyone_armed(self, kind: int) -> bool:
+        """Tell whether anybody sleeps and waits for this kind of news; True too if the table is closed."""
+        try:
+            return self._map.find(_BYTES[kind], _ARMED, _ARMED + PLACES) >= 0
+        except ValueError:
+            return True
+
     def armed(self, kind: int) -> list[int]:
         """Return the places whose owners sleep and wait for this kind of news."""
         found = []
-        wanted = bytes((kind,))
+        wanted = _BYTES[kind]
         place = self._map.find(wanted, _ARMED, _ARMED + PLACES)
         while place >= 0:
             found.append(place - _ARMED)

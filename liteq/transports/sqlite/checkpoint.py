@@ -17,7 +17,7 @@ from pathlib import Path
 
 __all__ = ["KEPT_WAL", "WAL_LIMIT", "bound_wal", "checkpoint", "wal_size"]
 
-WAL_LIMIT = 16 * 1024 * 1024
+WAL_LIMIT = 8 * 1024 * 1024
 """Bytes of frames in the WAL above which a commit checkpoints."""
 KEPT_WAL = WAL_LIMIT * 3 // 2
 """Bytes of space that the WAL keeps; one that a long reader made longer is cut to it."""

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from typing import ParamSpec
 
@@ -144,7 +144,7 @@ class Doorbells:
 
     def anyone_awaits_results(self) -> bool:
         """Tell whether anybody sleeps until a result comes."""
-        return bool(self.table.armed(RESULTS))
+        return self.table.anyone_armed(RESULTS)
 
     def put_back(self, listener: FileListener) -> None:
         """Keep a listener for the next who needs one."""
@@ -184,19 +184,22 @@ class Doorbells:
 
     # ---- ringing ---------------------------------------------------------------------------------
 
+    def ring_for_jobs(self, queues: Collection[str]) -> None:
+        """Wake as many sleeping workers as there are new jobs, of those that serve the jobs' queue names."""
+        # Asked after every `delay()`; in a busy system nobody sleeps.
+        if self.table.anyone_armed(JOBS):
+            self._ring_for_jobs(queues)
+
     @_harmless
-    def ring_for_jobs(self, jobs: int, queues: Iterable[str]) -> None:
-        """Wake as many sleeping workers as there are new jobs, of those that serve these queue names."""
-        places = self.table.armed(JOBS)
-        if not places:
-            return
-        mask = queue_mask(queues)
-        for place in places:
-            if jobs <= 0:
+    def _ring_for_jobs(self, queues: Collection[str]) -> None:
+        mask = queue_mask(set(queues))
+        left = len(queues)
+        for place in self.table.armed(JOBS):
+            if left <= 0:
                 return
             key, address = self.table.facts(place)
             if key == 0 or key & mask:
-                jobs -= self._ring(place, address)
+                left -= self._ring(place, address)
 
     @_harmless
     def ring_for_all_jobs(self) -> None:

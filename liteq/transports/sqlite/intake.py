@@ -53,7 +53,7 @@ class _Entry:
         self.thread = threading.get_ident()
         self.woken: threading.Lock | None = None
         """Held until somebody has dealt with it, or hands it the lead; None for one that leads at once."""
-        self.group: list[_Entry] = []
+        self.group: Sequence[_Entry] = ()
         """Those whom it took from the line to store with its own."""
         self.heir: _Entry | None = None
 
@@ -131,9 +131,10 @@ class Intake:
         if self._line:
             room = MOST_JOBS - len(own.jobs)
             with self._mutex:
+                own.group = group = []
                 while self._line and len(self._line[0].jobs) <= room:
                     room -= len(self._line[0].jobs)
-                    own.group.append(self._line[0])
+                    group.append(self._line[0])
                     self._line.popleft()
         self._store([own, *own.group])
 
@@ -179,10 +180,11 @@ class Intake:
 
     def _hand_on(self, own: _Entry) -> None:
         """Send back to the line whom a signal kept from being stored, and choose who leads next."""
-        for entry in reversed(own.group):
-            if not entry.done and entry not in self._line:
-                self._line.appendleft(entry)
-        own.group = [entry for entry in own.group if entry.done]
+        if own.group:
+            for entry in reversed(own.group):
+                if not entry.done and entry not in self._line:
+                    self._line.appendleft(entry)
+            own.group = [entry for entry in own.group if entry.done]
         if own.leads and own.heir is None and self._line:
             own.heir = self._line[0]
             own.heir.leads = True

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from liteq.errors import StoreError
@@ -138,13 +139,14 @@ class SqliteTransport(Transport):
             return self._insert(unit, jobs, now)
 
     def _ring_after(self, unit: Unit, jobs: Sequence[NewJob], stored: list[bool], now: float) -> None:
+        soon = now + LOOK_INTERVAL
         queues = [
             job.queue
-            for job, is_stored in zip(jobs, stored, strict=True)
-            if is_stored and (job.eta is None or job.eta <= now + LOOK_INTERVAL)
+            for job, new in zip(jobs, stored, strict=True)
+            if new and (job.eta is None or job.eta <= soon)
         ]
         if queues:
-            unit.after_commit.append(lambda: self._bells.ring_for_jobs(len(queues), set(queues)))
+            unit.after_commit.append(partial(self._bells.ring_for_jobs, queues))
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.user_transaction()
