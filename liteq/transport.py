@@ -80,6 +80,15 @@ class Listener(Protocol):
     def ring(self) -> None:
         """Wake this listener; callable from any thread of its process."""
 
+    def attend(self, interests: int, seconds: float) -> None:
+        """Say that its owner takes what comes of these interests, and comes back within so many seconds."""
+
+    def is_attended(self, interests: int) -> bool:
+        """Tell whether somebody before it says so, and keeps to it; cheap, and may err for a moment.
+
+        Listeners stand in some order, so that of two that attend to the same only one is told so.
+        """
+
     def close(self) -> None:
         """Give up the place; idempotent."""
 

@@ -6,20 +6,25 @@ has to show it several times.
 
 Jobs that are stored one after another would be claimed as singly, and each turn with the store costs as
 much as many jobs do, and keeps their producer from the store meanwhile. So in a stream of short jobs a
-worker lets some gather before each turn; with two workers that doubled what came through.
+worker lets some gather before each turn, and one worker attends to it while others of its kind stand by:
+they look now and then, and help as soon as there is more than one can do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["BATCH_BUDGET", "GATHER_FOR", "Durations", "Stream"]
+__all__ = ["ATTEND_FOR", "BATCH_BUDGET", "GATHER_FOR", "STAND_BY_FOR", "Durations", "Stream"]
 
 BATCH_BUDGET = 20_000
 """The microseconds of work that one claim may bring; a job that takes as long is claimed alone."""
 
 GATHER_FOR = 0.002
 """Seconds for which a worker lets jobs gather; of 0.5, 1, 2 and 4 ms this let the most through."""
+STAND_BY_FOR = 0.02
+"""Seconds between the turns of a worker while another one of its kind attends to the stream."""
+ATTEND_FOR = 0.01
+"""Seconds for which a worker attends to a stream with each of its turns."""
 
 _FEW = 64
 """Jobs of a batch from which a turn is worth its cost."""

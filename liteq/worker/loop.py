@@ -13,13 +13,14 @@ from __future__ import annotations
 import random as random_module
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from zlib import crc32
 
 from liteq.clock import Clock, SystemClock
 from liteq.errors import StoreBusyError, StoreError, StoreFullError
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.retry import Random
 from liteq.transport import RunningSlot, Transport
-from liteq.worker.batching import BATCH_BUDGET, GATHER_FOR, Durations, Stream
+from liteq.worker.batching import ATTEND_FOR, BATCH_BUDGET, GATHER_FOR, STAND_BY_FOR, Durations, Stream
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
@@ -90,6 +91,9 @@ class WorkerLoop:
         self._on_idle = on_idle
         self._durations = Durations(executor.tasks)
         self._stream = Stream()
+        self._interests = crc32(
+            repr((info.queues, sorted(executor.tasks))).encode("utf-8", "backslashreplace")
+        )
         self._queues: Sequence[str] | None = info.queues
         self._unknown = UnknownTasks(executor.tasks, info.queues)
         self._look_for_unknown = True
@@ -163,13 +167,22 @@ class WorkerLoop:
             self._desk.settle()
         else:
             if self._stream.flows and not self._transport.is_awaited():
-                self._clock.sleep(GATHER_FOR)
+                self._gather()
             if not self._desk.claim(self._request()):
                 self._stream.observe(0, 0.0)
                 self._rest()
                 return
         self._empty_turns = 0
         self._run_batch()
+
+    def _gather(self) -> None:
+        """Let some jobs of a stream come together; for longer if another worker attends to it."""
+        if self._listener.is_attended(self._interests):
+            self._desk.settle()
+            self._clock.sleep(STAND_BY_FOR)
+        else:
+            self._listener.attend(self._interests, ATTEND_FOR)
+            self._clock.sleep(GATHER_FOR)
 
     def _request(self) -> ClaimRequest:
         limit = _BATCH_LIMIT if self._left is None else min(_BATCH_LIMIT, self._left)

@@ -143,6 +143,25 @@ class WakingContract(Contract):
         holder = register(transport)
         _rings(transport.listen_for_result("b"), lambda: transport.turn(holder, NOW + 2))
 
+    def test_of_two_listeners_that_attend_to_the_same_one_is_told_so(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        listeners = [transport.listen_for_jobs(), second.listen_for_jobs()]
+        assert not any(listener.is_attended(7) for listener in listeners)
+        for listener in listeners:
+            listener.attend(7, PATIENCE)
+        assert sorted(listener.is_attended(7) for listener in listeners) == [False, True]
+        assert not any(listener.is_attended(8) for listener in listeners)
+        for listener in listeners:
+            listener.attend(7, 0)
+        assert not any(listener.is_attended(7) for listener in listeners)
+        for listener in listeners:
+            listener.attend(7, PATIENCE)
+        listeners.sort(key=lambda listener: listener.is_attended(7))
+        listeners[0].close()
+        assert not listeners[1].is_attended(7)
+        listeners[1].close()
+
     def test_a_result_is_awaited_while_somebody_sleeps_for_one(
         self, transport: Transport, second: Transport
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
+from itertools import takewhile
 
 from liteq.job import Running
 from liteq.transports.memory.stations import Worker
@@ -20,6 +21,8 @@ class MemoryListener:
         self._topics = None if topics is None else frozenset(topics)
         self.armed = False
         self._rung = threading.Event()
+        self._attends = 0
+        self._until = 0.0
         listeners.append(self)
 
     def arm(self) -> None:
@@ -36,6 +39,16 @@ class MemoryListener:
     def ring(self) -> None:
         """Wake this listener, now or when it next waits."""
         self._rung.set()
+
+    def attend(self, interests: int, seconds: float) -> None:
+        """Say that its owner comes back within so many seconds."""
+        self._attends, self._until = interests, time.monotonic() + seconds
+
+    def is_attended(self, interests: int) -> bool:
+        """Tell whether the owner of an older listener attends to the same."""
+        older = takewhile(lambda listener: listener is not self, list(self._listeners))
+        now = time.monotonic()
+        return any(listener._attends == interests and listener._until > now for listener in older)
 
     def close(self) -> None:
         """Be rung no more; idempotent."""

@@ -1,6 +1,7 @@
 """The table that says who sleeps and wants to be woken, shared by all processes of a queue.
 
-It is one mapped file: `PLACES` places, each with an *armed* byte, an owner byte, a key and an address.
+It is one mapped file: `PLACES` places, each with an *armed* byte, an owner byte, a key and an address, and
+what its owner attends to.
 Who rings looks only at the armed bytes, so that a busy system, where nobody sleeps, pays a third of a
 microsecond and makes no system call. A place that its owner left behind when it was killed is noticed
 by the first ring that reaches nobody.
@@ -25,7 +26,13 @@ _OWNED = PLACES
 _FACTS = 2 * PLACES
 _FACT = struct.Struct("=QQ")
 """The key (which jobs or results are meant; 0 for any) and the address that the bell's kind uses."""
-_SIZE = _FACTS + PLACES * _FACT.size
+_ATTENDING = _FACTS + PLACES * _FACT.size
+_ATTENDANCES = _ATTENDING + PLACES
+_ATTENDANCE = struct.Struct("=Qd")
+"""What the owner attends to, and until when on the monotonic clock, which all processes share."""
+LONGEST_ATTENDANCE = 60.0
+"""Seconds."""
+_SIZE = _ATTENDANCES + PLACES * _ATTENDANCE.size
 
 
 class BellTable:
@@ -86,9 +93,33 @@ class BellTable:
         key, address = _FACT.unpack_from(self._map, _FACTS + place * _FACT.size)
         return key, address
 
+    def attend(self, place: int, interests: int, until: float) -> None:
+        """Say until when the owner attends to something."""
+        _ATTENDANCE.pack_into(self._map, _ATTENDANCES + place * _ATTENDANCE.size, interests, until)
+        self._map[_ATTENDING + place] = 1
+
+    def is_attended(self, place: int, interests: int, now: float) -> bool:
+        """Tell whether the owner of a place before this one attends to the same."""
+        before = self._map.find(b"\x01", _ATTENDING, _ATTENDING + place)
+        while before >= 0:
+            facts = _ATTENDANCES + (before - _ATTENDING) * _ATTENDANCE.size
+            attended, until = _ATTENDANCE.unpack_from(self._map, facts)
+            if not now < until <= now + LONGEST_ATTENDANCE:
+                # It is over, or was left behind before the machine started anew.
+                self._map[before] = 0
+            elif attended == interests:
+                return True
+            before = self._map.find(b"\x01", before + 1, _ATTENDING + place)
+        return False
+
+    def leave(self, place: int) -> None:
+        """Say that the owner attends to nothing any more."""
+        self._map[_ATTENDING + place] = 0
+
     def give_up(self, place: int) -> None:
         """Make the place free."""
         self._map[_ARMED + place] = 0
+        self._map[_ATTENDING + place] = 0
         self._map[_OWNED + place] = 0
 
     def close(self) -> None:

@@ -83,9 +83,18 @@ class FileListener:
         """Wake it from inside its own process."""
         self.bell.ring()
 
+    def attend(self, interests: int, seconds: float) -> None:
+        """Say that its owner comes back within so many seconds."""
+        self._table.attend(self.place, interests, time.monotonic() + seconds)
+
+    def is_attended(self, interests: int) -> bool:
+        """Tell whether the owner of a place before this one attends to the same."""
+        return self._table.is_attended(self.place, interests, time.monotonic())
+
     def close(self) -> None:
         """Hand the place back; idempotent."""
         self._table.disarm(self.place)
+        self._table.leave(self.place)
         self._bells.put_back(self)
 
 
@@ -107,6 +116,13 @@ class _Poller:
     def ring(self) -> None:
         """Wake it from inside its own process."""
         self._rung.set()
+
+    def attend(self, interests: int, seconds: float) -> None:
+        """There is no place to say so."""
+
+    def is_attended(self, interests: int) -> bool:
+        """There is nobody before it that it could know of."""
+        return False
 
     def close(self) -> None:
         """There is nothing to close."""
