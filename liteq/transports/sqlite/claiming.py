@@ -12,7 +12,7 @@ from typing import NamedTuple
 from liteq.job import Claim, ClaimRequest
 from liteq.transports.sqlite.lanes import Lane, Lanes
 
-__all__ = ["claim", "expire_waiting", "new_token", "open_lanes", "promote_due"]
+__all__ = ["claim", "expire_waiting", "new_token", "next_due", "promote_due"]
 
 PROMOTION_LIMIT = 10_000
 """Delayed jobs that one transaction makes ready, so that a million of them due at once block nobody."""
@@ -95,6 +95,14 @@ def open_lanes(connection: sqlite3.Connection, lanes: Lanes, request: ClaimReque
         for number, lane in found
         if lane.task in request.tasks and (request.queues is None or lane.queue in request.queues)
     ]
+
+
+def next_due(connection: sqlite3.Connection, lanes: Lanes, request: ClaimRequest) -> float | None:
+    """Return 0 if the request would find a job now, else when the next delayed job is due, or None."""
+    if open_lanes(connection, lanes, request):
+        return 0.0
+    due = connection.execute("SELECT min(due) FROM liteq_jobs WHERE stage = 1").fetchone()[0]
+    return None if due is None else float(due)
 
 
 def claim(

@@ -90,6 +90,8 @@ class SqliteTransport(Transport):
             raise
         self._lives = Lives(self._side)
         self._checkpointed = 0
+        self._asked_due: object = None
+        self._next_due: float | None = None
         self._tidied_at = -TIDY_INTERVAL
         self._closed = False
         self._closing = threading.Lock()
@@ -215,10 +217,13 @@ class SqliteTransport(Transport):
 
     def next_due(self, request: ClaimRequest) -> float | None:
         with self._database.read() as connection:
-            if claiming.open_lanes(connection, self._lanes, request):
-                return 0.0
-            due = connection.execute("SELECT min(due) FROM liteq_jobs WHERE stage = 1").fetchone()[0]
-        return None if due is None else float(due)
+            # Idle workers ask each second, and mostly nothing has been written meanwhile.
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            asked = (version, request.tasks, request.queues)
+            if self._asked_due != asked:
+                self._next_due = claiming.next_due(connection, self._lanes, request)
+                self._asked_due = asked
+            return self._next_due
 
     def slot(self, holder: int) -> RunningSlot:
         return FileSlot(self._side.slot(holder))
