@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="run the statistical tests with their full numbers of rounds"
     )
+    parser.addoption("--chaos-seed", type=int, default=1, help="the seed of the proofs in tests/chaos")
 
 
 def pytest_configure(config: pytest.Config) -> None:
