@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
 from functools import partial, update_wrapper
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack
 
@@ -15,20 +13,18 @@ from liteq.app.naming import Naming
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.arguments import ArgumentCheck
+from liteq.calls.bound import Bound
 from liteq.calls.calling import Calling, call_arguments
-from liteq.calls.checks import check_name, check_seconds, check_whole, utc_seconds
 from liteq.calls.joining import enqueue_on, join_point
 from liteq.calls.options import CallOptions, JobOptions, Placement, encode_options, place
-from liteq.calls.request import Request, current, innermost, pop_request, push_request
+from liteq.calls.request import Request, current, pop_request, push_request
 from liteq.canvas import Signature
 from liteq.codec import Codec, encode_call, get_codec
 from liteq.errors import (
     ConfigurationError,
     EncodingError,
-    MaxRetriesExceededError,
     NotSupportedError,
     PayloadTooLargeError,
-    Retry,
 )
 from liteq.ids import new_id
 from liteq.job import NewJob, TaskOrigin
@@ -41,7 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Generic[P, R]):
+class Task(Bound, Generic[P, R]):
     """A registered function; `@q.task` makes one.
 
     Calling it runs the function here, with no queue involved. `delay`, `apply_async` and what `options`
@@ -276,100 +272,6 @@ class Task(Generic[P, R]):
             f"No worker could find task {self.name}: {reason}. Nothing was stored. Put the task into a "
             f"module that can be imported, or give it a name that workers know: @q.task(name='...')."
         )
-
-    # ---- inside the task ---------------------------------------------------------------------------
-
-    @property
-    def request(self) -> Request:
-        """The job that runs in this thread, if it is of this task; else one that is `called_directly`."""
-        running = innermost()
-        if running is not None and running.request.task == self.name:
-            return running.request
-        return Request(task=self.name, called_directly=True)
-
-    def update_state(self, state: str, meta: object = None) -> None:
-        """Store a state of the task's own for the running job, such as "PROGRESS", with its meta.
-
-        Does nothing when the task was called directly.
-
-        Args:
-            state: the state's name.
-            meta: what `AsyncResult.info` is to return.
-
-        Raises:
-            ConfigurationError: the state is not a string of 1 to 200 characters.
-            EncodingError: the meta cannot be encoded.
-        """
-        check_name("state", state)
-        running = innermost()
-        if running is not None and running.update_state is not None and not running.direct:
-            running.update_state(state, meta)
-
-    def retry(
-        self,
-        *,
-        exc: BaseException | None = None,
-        countdown: float | timedelta | None = None,
-        eta: datetime | None = None,
-        max_retries: int | None = None,
-        throw: bool = True,
-        **options: Any,
-    ) -> Retry:
-        """Ask for another attempt of the running job, as Celery does: `raise self.retry(exc=error)`.
-
-        Args:
-            exc: why; what the job fails with when no retry is left.
-            countdown: seconds until the next attempt; default the task's `default_retry_delay`.
-            eta: the time of the next attempt; not together with `countdown`.
-            max_retries: the limit for this job instead of the task's.
-            throw: raise the `Retry`; with False it is returned, for the task to raise.
-            options: refused; Celery takes new arguments and options for the next attempt.
-
-        Raises:
-            Retry: the job is to be tried again.
-            MaxRetriesExceededError: no retry is left, and no `exc` was given.
-            BaseException: `exc`, if no retry is left or the task was called directly.
-            NotSupportedError: an option that is not built yet, such as new arguments.
-            ConfigurationError: a value that an option cannot have.
-        """
-        if options:
-            raise NotSupportedError(
-                f"Task {self.name}: retry() does not take {', '.join(options)}; a job is retried with the "
-                f"arguments and options that it has."
-            )
-        request = self.request
-        handled = sys.exc_info()[1]
-        if request.called_directly:
-            _raise_from(exc if exc is not None else Retry("Task can be retried", handled), handled)
-        due, when = self._next_attempt(countdown, eta)
-        limit = self.policy.max_retries if max_retries is None else check_whole("max_retries", max_retries)
-        if limit is not None and request.retries >= limit:
-            text = f"Can't retry {self.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}"
-            _raise_from(exc if exc is not None else MaxRetriesExceededError(text), handled)
-        cause = exc if exc is not None else handled
-        retry = Retry(when if cause is None else f"{when}: {cause!r}", cause, due, limit)
-        if throw:
-            raise retry
-        return retry
-
-    def _next_attempt(self, countdown: float | timedelta | None, eta: datetime | None) -> tuple[float, str]:
-        if eta is not None:
-            if countdown is not None:
-                raise ConfigurationError(
-                    f"{self.name}: retry() got both eta and countdown; give one of them."
-                )
-            return utc_seconds("eta", eta, self.store.settings.timezone), f"Retry at {eta}"
-        if countdown is None:
-            countdown = self.policy.default_retry_delay
-        seconds = check_seconds("countdown", countdown)
-        return time.time() + seconds, f"Retry in {seconds:g}s"
-
-
-def _raise_from(error: BaseException, handled: BaseException | None) -> NoReturn:
-    """Raise an error; the one that is being handled is its cause, unless it is the same."""
-    if handled is None or error is handled:
-        raise error
-    raise error from handled
 
 
 def _descended(options: JobOptions) -> bytes | None:

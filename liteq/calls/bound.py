@@ -1,0 +1,122 @@
+"""What a task can ask and do while its own job runs: the `self` of a function with `bind=True`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from liteq.app.store import Store
+from liteq.calls.checks import check_name, check_seconds, check_whole, utc_seconds
+from liteq.calls.request import Request, innermost
+from liteq.errors import ConfigurationError, MaxRetriesExceededError, NotSupportedError, Retry
+from liteq.retry import RetryPolicy
+
+__all__ = ["Bound"]
+
+
+class Bound:
+    """The part of a task that is about the job which runs in this thread.
+
+    Attributes:
+        name: the task's name.
+        policy: its retry options.
+        store: its queue's hold on the transport.
+    """
+
+    name: str
+    policy: RetryPolicy
+    store: Store
+
+    @property
+    def request(self) -> Request:
+        """The job that runs in this thread, if it is of this task; else one that is `called_directly`."""
+        running = innermost()
+        if running is not None and running.request.task == self.name:
+            return running.request
+        return Request(task=self.name, called_directly=True)
+
+    def update_state(self, state: str, meta: object = None) -> None:
+        """Store a state of the task's own for the running job, such as "PROGRESS", with its meta.
+
+        Does nothing when the task was called directly.
+
+        Args:
+            state: the state's name.
+            meta: what `AsyncResult.info` is to return.
+
+        Raises:
+            ConfigurationError: the state is not a string of 1 to 200 characters.
+            EncodingError: the meta cannot be encoded.
+        """
+        check_name("state", state)
+        running = innermost()
+        if running is not None and running.update_state is not None and not running.direct:
+            running.update_state(state, meta)
+
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+        throw: bool = True,
+        **options: Any,
+    ) -> Retry:
+        """Ask for another attempt of the running job, as Celery does: `raise self.retry(exc=error)`.
+
+        Args:
+            exc: why; what the job fails with when no retry is left.
+            countdown: seconds until the next attempt; default the task's `default_retry_delay`.
+            eta: the time of the next attempt; not together with `countdown`.
+            max_retries: the limit for this job instead of the task's.
+            throw: raise the `Retry`; with False it is returned, for the task to raise.
+            options: refused; Celery takes new arguments and options for the next attempt.
+
+        Raises:
+            Retry: the job is to be tried again.
+            MaxRetriesExceededError: no retry is left, and no `exc` was given.
+            BaseException: `exc`, if no retry is left or the task was called directly.
+            NotSupportedError: an option that is not built yet, such as new arguments.
+            ConfigurationError: a value that an option cannot have.
+        """
+        if options:
+            raise NotSupportedError(
+                f"Task {self.name}: retry() does not take {', '.join(options)}; a job is retried with the "
+                f"arguments and options that it has."
+            )
+        request = self.request
+        handled = sys.exc_info()[1]
+        if request.called_directly:
+            _raise_from(exc if exc is not None else Retry("Task can be retried", handled), handled)
+        due, when = self._next_attempt(countdown, eta)
+        limit = self.policy.max_retries if max_retries is None else check_whole("max_retries", max_retries)
+        if limit is not None and request.retries >= limit:
+            text = f"Can't retry {self.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}"
+            _raise_from(exc if exc is not None else MaxRetriesExceededError(text), handled)
+        cause = exc if exc is not None else handled
+        retry = Retry(when if cause is None else f"{when}: {cause!r}", cause, due, limit)
+        if throw:
+            raise retry
+        return retry
+
+    def _next_attempt(self, countdown: float | timedelta | None, eta: datetime | None) -> tuple[float, str]:
+        if eta is not None:
+            if countdown is not None:
+                raise ConfigurationError(
+                    f"{self.name}: retry() got both eta and countdown; give one of them."
+                )
+            return utc_seconds("eta", eta, self.store.settings.timezone), f"Retry at {eta}"
+        if countdown is None:
+            countdown = self.policy.default_retry_delay
+        seconds = check_seconds("countdown", countdown)
+        return time.time() + seconds, f"Retry in {seconds:g}s"
+
+
+def _raise_from(error: BaseException, handled: BaseException | None) -> NoReturn:
+    """Raise an error; the one that is being handled is its cause, unless it is the same."""
+    if handled is None or error is handled:
+        raise error
+    raise error from handled
