@@ -21,6 +21,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     │   ├── StoreFullError                   the disk is full
     │   └── StoreBusyError (TimeoutError)    the write lock was not free in time
     ├── NotSupportedError (RuntimeError)     not built, or not possible on this transport
+    ├── LeaseLostError (RuntimeError)        another worker has the job by now; nothing was written
     ├── SyncSubtaskError (RuntimeError)      `get()` inside a task
     ├── ResultTimeoutError (TimeoutError)    `get(timeout=)` ran out; also `liteq.TimeoutError`
     ├── ResultExpired (LookupError)          the result was kept, and is gone
@@ -46,6 +47,7 @@ __all__ = [
     "ExtraRequiredError",
     "Ignore",
     "ImportGuardError",
+    "LeaseLostError",
     "LiteqError",
     "MaxRetriesExceededError",
     "NewerStoreError",
@@ -147,6 +149,10 @@ class StoreBusyError(StoreError, TimeoutError):
 
 class NotSupportedError(LiteqError, RuntimeError):
     """Not built yet, or not possible on this transport."""
+
+
+class LeaseLostError(LiteqError, RuntimeError):
+    """The running job's lease has passed to another worker, so this attempt can change nothing any more."""
 
 
 class SyncSubtaskError(LiteqError, RuntimeError):

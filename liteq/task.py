@@ -42,7 +42,7 @@ class Task(Bound, Generic[P, R]):
 
     Calling it runs the function here, with no queue involved. `delay`, `apply_async` and what `options`
     and `using` return enqueue a call. With `bind=True` the function's first argument is the task itself,
-    with `request`, `retry` and `update_state`.
+    with `request`, `retry`, `update_state`, `transaction` and `complete`.
 
     Attributes:
         name: the task's name.

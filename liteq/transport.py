@@ -32,7 +32,7 @@ reason, and its counts as they were. Only a leased job has a `holder`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self
@@ -330,6 +330,19 @@ class Transport(ABC):
     def transaction(self) -> AbstractContextManager[object]:
         """Open a transaction on the store that the calling thread's `enqueue` joins."""
         raise NotSupportedError(f"{self.url} has no transactions that a caller can join; use a queue file.")
+
+    def completion(
+        self, seq: int, token: int, settle: Callable[[], Transition]
+    ) -> AbstractContextManager[object]:
+        """Open such a transaction for a running job, which ends the job as it commits.
+
+        The lease is looked at when the block begins and nobody can take it before the end, when what
+        `settle` returns is stored in the same transaction.
+
+        Raises:
+            LeaseLostError: the lease is superseded; nothing of the block is stored.
+        """
+        raise NotSupportedError(f"{self.url} has no transactions that a job can end in; use a queue file.")
 
     # ---- conveniences, the same for every transport ----------------------------------------------
 

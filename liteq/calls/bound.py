@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from liteq.app.store import Store
+from liteq.calls import connection as user_connection
 from liteq.calls.checks import check_name, check_seconds, check_whole, utc_seconds
-from liteq.calls.request import Request, innermost
+from liteq.calls.request import Acts, Request, innermost
 from liteq.errors import ConfigurationError, MaxRetriesExceededError, NotSupportedError, Retry
 from liteq.retry import RetryPolicy
 
@@ -51,9 +54,52 @@ class Bound:
             EncodingError: the meta cannot be encoded.
         """
         check_name("state", state)
-        running = innermost()
-        if running is not None and running.update_state is not None and not running.direct:
-            running.update_state(state, meta)
+        acts = _acts()
+        if acts is not None:
+            acts.update_state(state, meta)
+
+    @contextmanager
+    def transaction(self) -> Iterator[user_connection.Connection]:
+        """Open a transaction on the queue's file in which the running job ends, with the task's own writes.
+
+        When the block ends, what it wrote, the jobs it enqueued and the job's SUCCESS are committed
+        together; an exception that leaves the block rolls all of it back, and then ends the job as it
+        would anywhere else. Once committed, nothing that the task does or raises changes the outcome.
+        So the block's effects happen exactly once, however often the job had to be begun.
+
+        Keep it short: nobody else can write to the file meanwhile. In a task that was called directly it is
+        a transaction like `Queue.transaction`, and ends no job.
+
+        Yields:
+            A `sqlite3.Connection` on the queue's file, in a transaction that holds the write lock.
+
+        Raises:
+            LeaseLostError: another worker has the job by now; nothing is written.
+            NotSupportedError: a queue that is not a file, or an eager one; the job has completed already.
+            ConfigurationError: the worker takes its jobs from another file than this task's queue.
+            StoreError: the file cannot serve.
+        """
+        acts = _acts()
+        transport = self.store.transport()
+        opened = transport.transaction() if acts is None else acts.transaction(transport)
+        with opened as connection, self.store.note_transaction():
+            yield cast("user_connection.Connection", connection)
+
+    def complete(self, value: object = None) -> None:
+        """Say what the job's result is, inside `with self.transaction()`; without it, the result is None.
+
+        Does nothing when the task was called directly.
+
+        Args:
+            value: the result.
+
+        Raises:
+            EncodingError: the value cannot be encoded.
+            NotSupportedError: outside of such a block.
+        """
+        acts = _acts()
+        if acts is not None:
+            acts.complete(value)
 
     def retry(
         self,
@@ -113,6 +159,12 @@ class Bound:
             countdown = self.policy.default_retry_delay
         seconds = check_seconds("countdown", countdown)
         return time.time() + seconds, f"Retry in {seconds:g}s"
+
+
+def _acts() -> Acts | None:
+    """Return what can be done to the job that runs here; None in a plain call."""
+    running = innermost()
+    return None if running is None or running.direct else running.acts
 
 
 def _raise_from(error: BaseException, handled: BaseException | None) -> NoReturn:

@@ -6,17 +6,23 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.codec import Codec, decode_call
-from liteq.errors import Ignore, Reject, Retry
+from liteq.errors import Ignore, NotSupportedError, Reject, Retry
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Job, NewJob, Transition
 from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
 from liteq.retry import RetryPolicy
+from liteq.transport import Transport
 
 __all__ = ["run_eagerly"]
+
+_NO_TRANSACTION = (
+    "An eager queue stores nothing, so that a task cannot complete in a transaction of it; "
+    "test this task on a queue file, with a worker."
+)
 
 
 def run_eagerly(
@@ -80,7 +86,7 @@ class _Attempt:
     def run(self, job: Claim) -> Outcome:
         args, kwargs = decode_call(self._codec, job.payload)
         make = partial(Request.of, job, args, kwargs, time_limit=self._time_limit, is_eager=True)
-        token = push_request(make, self._report)
+        token = push_request(make, self)
         try:
             value = self._function(*args, **kwargs)
             return Succeeded(None if job.ignore_result else self._encoded(value))
@@ -100,8 +106,14 @@ class _Attempt:
     def _encoded(self, value: object) -> bytes | None:
         return None if value is None else self._codec.encode(value)
 
-    def _report(self, state: str, meta: object) -> None:
+    def update_state(self, state: str, meta: object) -> None:
         self._reported = state, self._encoded(meta)
+
+    def transaction(self, transport: Transport) -> NoReturn:
+        raise NotSupportedError(_NO_TRANSACTION)
+
+    def complete(self, value: object) -> None:
+        raise NotSupportedError(_NO_TRANSACTION)
 
 
 def _record(job: Claim, ended: Transition, enqueued: float, started: float) -> Job:

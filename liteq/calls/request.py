@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
+from liteq.calls import connection as user_connection
 from liteq.calls.options import decode_options
 from liteq.job import DEFAULT_QUEUE, Claim
+from liteq.transport import Transport
 
-__all__ = ["Request", "RunningTask", "current", "innermost", "pop_request", "push_request"]
+__all__ = ["Acts", "Request", "RunningTask", "current", "innermost", "pop_request", "push_request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,28 +102,41 @@ class Request:
         )
 
 
+class Acts(Protocol):
+    """What a running task can do to its own job; the engine that runs it provides them."""
+
+    def update_state(self, state: str, meta: object) -> None:
+        """Store a state of the task's own, and its meta."""
+
+    def transaction(self, transport: Transport) -> AbstractContextManager[user_connection.Connection]:
+        """Open a transaction on the store that ends the job as it commits."""
+
+    def complete(self, value: object) -> None:
+        """Say what the result is, inside that transaction."""
+
+
 class RunningTask:
     """The task that runs in this thread now; its request is made when it is first read.
 
     Args:
         make: makes the request.
-        update_state: stores a state and its meta for the running job; None where there is none to store.
+        acts: what it can do to its job; None where there is none.
         direct: a plain call of a bound task, which is no job of its own.
         outer: what ran here before.
     """
 
-    __slots__ = ("_make", "_request", "direct", "outer", "update_state")
+    __slots__ = ("_make", "_request", "acts", "direct", "outer")
 
     def __init__(
         self,
         make: Callable[[], Request],
-        update_state: Callable[[str, object], None] | None = None,
+        acts: Acts | None = None,
         direct: bool = False,
         outer: RunningTask | None = None,
     ) -> None:
         self._make = make
         self._request: Request | None = None
-        self.update_state = update_state
+        self.acts = acts
         self.direct = direct
         self.outer = outer
 
@@ -141,7 +157,7 @@ innermost = _running.get
 
 def push_request(
     make: Callable[[], Request],
-    update_state: Callable[[str, object], None] | None = None,
+    acts: Acts | None = None,
     direct: bool = False,
 ) -> Token[RunningTask | None]:
     """Say that a job's task runs in this thread from now on.
@@ -150,13 +166,13 @@ def push_request(
 
     Args:
         make: makes the request; called at most once.
-        update_state: called with a state and its meta by `Task.update_state`.
+        acts: what the task can do to its job.
         direct: True for a plain call.
 
     Returns:
         What `pop_request` takes.
     """
-    return _running.set(RunningTask(make, update_state, direct, _running.get()))
+    return _running.set(RunningTask(make, acts, direct, _running.get()))
 
 
 def pop_request(token: Token[RunningTask | None]) -> None:

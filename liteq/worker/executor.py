@@ -22,6 +22,7 @@ from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succ
 from liteq.retry import Random, RetryPolicy
 from liteq.task import Task
 from liteq.transport import Transport
+from liteq.worker.acts import AttemptActs
 from liteq.worker.log import JobLog
 
 __all__ = ["Executor"]
@@ -68,6 +69,7 @@ class Executor:
         log: JobLog | None = None,
     ) -> None:
         self.tasks = tasks
+        self.url = transport.url
         self.log = JobLog() if log is None else log
         self._transport = transport
         self._clock: Clock = SystemClock() if clock is None else clock
@@ -89,8 +91,12 @@ class Executor:
             return limit
         return limit if given is None else given
 
-    def run(self, job: Claim) -> Transition:
-        """Run a job of one of `tasks`, and return what the store is to record; raises nothing."""
+    def run(self, job: Claim) -> Transition | None:
+        """Run a job of one of `tasks`; raises nothing.
+
+        Returns:
+            What the store is to record; None if the job has ended in a transaction of its own.
+        """
         plan = self._plans[job.task]
         wordy = self.log.wordy
         began = 0.0
@@ -106,22 +112,28 @@ class Executor:
         except Exception as error:
             return self._failed(job, plan, _unreadable(job, error))
         make = partial(Request.of, job, args, kwargs, hostname=self._hostname, time_limit=plan.time_limit)
-        token = push_request(make, partial(self._update_state, job, codec))
+        acts = AttemptActs(self, job)
+        token = push_request(make, acts)
         try:
             value = plan.function(*args, **kwargs)
         # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
         except BaseException as error:
             self._end_if_forked(error)
+            if acts.completed:
+                self.log.raised_too_late(job, error)
+                return None
             return self._raised(job, plan, error)
         finally:
             pop_request(token)
         if _forks.any:
             self._end_if_forked(None)
-        try:
-            result = None if value is None or job.ignore_result else _encode_result(codec, value)
-        except Exception as error:
-            return self._failed(job, plan, _unwritable(job, value, error))
-        decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
+        decided = None
+        if not acts.completed:
+            try:
+                result = None if value is None or job.ignore_result else _encode_result(codec, value)
+            except Exception as error:
+                return self._failed(job, plan, _unwritable(job, value, error))
+            decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
         if wordy:
             self.log.succeeded(job, self._clock.monotonic() - began, value)
         return decided
@@ -170,8 +182,19 @@ class Executor:
         self.log.failed(job, error)
         return decide(job, outcome, self._clock.wall(), self._random)
 
-    def _update_state(self, job: Claim, codec: Codec, state: str, meta: object) -> None:
-        encoded = None if meta is None else codec.encode(meta)
+    # ---- what a task does to its own job -----------------------------------------------------------
+
+    def encode_result(self, job: Claim, value: object) -> bytes | None:
+        """Encode what a job is to give; raises EncodingError."""
+        return None if value is None or job.ignore_result else _encode_result(get_codec(job.codec), value)
+
+    def succeed(self, job: Claim, result: bytes | None) -> Transition:
+        """Decide about a job that has succeeded."""
+        return decide(job, Succeeded(result), self._clock.wall(), self._random)
+
+    def report(self, job: Claim, state: str, meta: object) -> None:
+        """Store a state of the task's own; raises EncodingError for a meta that cannot be encoded."""
+        encoded = None if meta is None else get_codec(job.codec).encode(meta)
         self._report = _Report(job.token, state, encoded)
         self._transport.update_state(job.seq, job.token, state, encoded)
 

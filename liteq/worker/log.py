@@ -110,6 +110,17 @@ class JobLog:
         )
 
     @_harmless
+    def raised_too_late(self, job: Claim, error: BaseException) -> None:
+        """Say that a task raised after its job had completed in a transaction of its own."""
+        self._logger.warning(
+            "Task %s[%s] raised after it had completed, and stays completed: %s",
+            job.task,
+            job.id,
+            self._short.repr(error),
+            exc_info=(type(error), error, error.__traceback__),
+        )
+
+    @_harmless
     def superseded(self, job: Claim) -> None:
         """Say that an outcome came too late: somebody else holds the job, or has finished it."""
         self._logger.warning(

@@ -221,7 +221,8 @@ class WorkerLoop:
             decided = run(job)
             ended = monotonic()
             durations.observe(job.task, ended - started)
-            desk.finish(job, decided, ended)
+            if decided is not None:
+                desk.finish(job, decided, ended)
             if self._left is not None:
                 self._left -= 1
             if limited:

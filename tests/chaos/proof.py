@@ -74,5 +74,5 @@ def check(proof: Proof) -> None:
     seen.append(proof)
     problems = "\n".join(f"- {problem}" for problem in proof.problems[:20])
     assert not proof.problems, (
-        f"{proof}\n{problems}\nAgain: python -m chaos {proof.name} --seed {proof.seed}, with PYTHONPATH=tests."
+        f"{proof}\n{problems}\nAgain: PYTHONPATH=tests python -m chaos {proof.name} --seed {proof.seed}"
     )

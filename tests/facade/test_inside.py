@@ -17,9 +17,16 @@ from liteq.job import Claim
 CLAIM = Claim(1, 1, "id-1", "t", "q", b"", "msgpack", 4, 0.0, 1.5, None, 3, 2, 0, 3, False, None)
 
 
+class Reported(list):
+    """The acts of a job whose states go nowhere but here."""
+
+    def update_state(self, state, meta):
+        self.append((state, meta))
+
+
 @contextmanager
-def running(request: Request, update=None):
-    token = push_request(lambda: request, update)
+def running(request: Request, acts=None):
+    token = push_request(lambda: request, acts)
     try:
         yield
     finally:
@@ -220,18 +227,18 @@ def test_retry_with_new_arguments_is_refused_by_name(task):
 
 
 def test_update_state_reaches_the_worker(task):
-    reported = []
-    with running(Request(task="t", id="j"), lambda *report: reported.append(report)):
+    reported = Reported()
+    with running(Request(task="t", id="j"), reported):
         task.update_state(state="PROGRESS", meta={"n": 1})
         task.update_state("DONE")
     assert reported == [("PROGRESS", {"n": 1}), ("DONE", None)]
 
 
 def test_update_state_of_a_plain_call_does_nothing(queue):
-    reported = []
+    reported = Reported()
     task = queue.task(name="u", bind=True)(lambda self: self.update_state("PROGRESS"))
     task()
-    with running(Request(task="t", id="j"), lambda *report: reported.append(report)):
+    with running(Request(task="t", id="j"), reported):
         task()
     assert reported == []
 

@@ -275,7 +275,7 @@ class Database:
             self._local.unit = unit
             yield unit.connection
             self.check_usable()
-            self._check_still_open(unit.connection)
+            self.check_still_open(unit.connection)
             self._local.unit = None
             self._commit(unit)
         finally:
@@ -312,7 +312,12 @@ class Database:
         if version != VERSION:
             raise newer_store(self.path, version)
 
-    def _check_still_open(self, connection: sqlite3.Connection) -> None:
+    def check_still_open(self, connection: sqlite3.Connection) -> None:
+        """Refuse to end a user's transaction that their own SQL has ended.
+
+        Raises:
+            NotSupportedError: it is over.
+        """
         if not connection.in_transaction:
             raise NotSupportedError(
                 "A statement inside `with q.transaction()` ended the transaction (COMMIT or ROLLBACK); "

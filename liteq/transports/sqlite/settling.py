@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from liteq.errors import LeaseLostError
 from liteq.job import DEFAULT_RESULT_EXPIRES, Transition
 
-__all__ = ["settle"]
+__all__ = ["check_lease", "settle", "settle_own"]
 
 # A success that nobody wants any more because `forget` came while the job ran is marked with -1.
 FINISH = f"""
@@ -25,7 +26,35 @@ WAIT = """
         attempts = ?, retries = ?, crashes = ?, result = ?, reason = ?
     WHERE seq = ? AND token = ?"""
 
+UNDER_LEASE = "SELECT 1 FROM liteq_jobs WHERE seq = ? AND token = ?"
+
 Row = tuple[object, ...]
+
+
+def check_lease(connection: sqlite3.Connection, seq: int, token: int) -> None:
+    """Look whether a lease still stands, inside a write transaction.
+
+    Raises:
+        LeaseLostError: it does not.
+    """
+    if connection.execute(UNDER_LEASE, (seq, token)).fetchone() is None:
+        raise LeaseLostError(
+            "This job's lease has passed to another worker, so this attempt must write nothing; "
+            "let the error end it."
+        )
+
+
+def settle_own(connection: sqlite3.Connection, settlement: Transition) -> None:
+    """Settle a job in a transaction of the user's.
+
+    Raises:
+        LeaseLostError: the user's SQL has ended the lease.
+    """
+    if settle(connection.cursor(), (settlement,), settlement.at):
+        raise LeaseLostError(
+            f"Job {settlement.id}: what was written in its transaction has ended its own lease; leave the "
+            "tables whose names begin with liteq_ alone."
+        )
 
 
 def settle(cursor: sqlite3.Cursor, settlements: Sequence[Transition], now: float) -> list[Transition]:

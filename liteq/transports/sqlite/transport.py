@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import is_private
 from liteq.transports.sqlite.producing import insert_jobs
-from liteq.transports.sqlite.settling import settle
+from liteq.transports.sqlite.settling import check_lease, settle, settle_own
 from liteq.transports.sqlite.slot import FileSlot, read_slot
 from liteq.transports.sqlite.trouble import translated
 
@@ -152,6 +152,20 @@ class SqliteTransport(Transport):
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.user_transaction()
+
+    @contextmanager
+    def completion(
+        self, seq: int, token: int, settle: Callable[[], Transition]
+    ) -> Iterator[sqlite3.Connection]:
+        with self._database.user_transaction() as connection:
+            check_lease(connection, seq, token)
+            yield connection
+            self._database.check_still_open(connection)
+            ended = settle()
+            settle_own(connection, ended)
+            unit = self._database.joined()
+            assert unit is not None
+            unit.after_commit.append(partial(self._ring_settled, (ended,), [], ended.at))
 
     # ---- working ---------------------------------------------------------------------------------
 
