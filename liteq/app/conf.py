@@ -155,7 +155,8 @@ class TaskOptions(TypedDict, total=False):
 
     Attributes:
         name: the task's name; default `module.function`.
-        bind: pass the task itself as the first argument, with `request`, `retry`, `update_state` and `transaction`.
+        bind: pass the task itself as the first argument, with `request`, `retry`, `update_state` and
+            `transaction`.
         queue: the queue name its jobs wait in; default the queue's `default_queue`.
         priority: from -32768 to 32767, default 0; a higher one runs first.
         expires: seconds from a call after which the job no longer starts and ends REVOKED.
