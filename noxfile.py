@@ -1,6 +1,6 @@
-"""What `nox` runs: tests on every interpreter found, lint, types, docs, and the benchmarks.
+"""What `nox` runs: tests on every interpreter found, lint, types, docs, long proofs and benchmarks.
 
-Run `nox` for everything but the benchmarks, `nox -s tests` for one session, `nox -l` for the list.
+Run `nox` for everything but the benchmarks and the long proofs, `nox -s tests` for one session, `nox -l` for the list.
 """
 
 from __future__ import annotations
@@ -56,6 +56,13 @@ def bench(session: nox.Session) -> None:
     """Print this machine's figures; arguments after `--` go to `liteq bench`."""
     session.install("-e", ".")
     session.run("liteq", "bench", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Prove the guarantees at full length, for hours; arguments after `--` go to `python -m chaos`."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": str(Path("tests").absolute())})
 
 
 @nox.session(name="bench-peers")
