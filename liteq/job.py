@@ -229,6 +229,8 @@ class WorkerRecord:
     started: float
     expires: float
     """When its leases run out unless it renews."""
+    visibility_timeout: float
+    """Seconds that its leases last without renewal, as it registered; it renews three times as often."""
     alive: bool | None
     """False when it is provably dead (its OS lock is free), True when it holds it, None when unknown."""
     running: Running | None = None

@@ -366,7 +366,8 @@ class TransportMachine(RuleBasedStateMachine):
     def _plain_worker(self, record: WorkerRecord, side: str) -> tuple[object, ...]:
         """Return what has to agree; of those who are gone, only that they hold leases."""
         registered = record.alive is not False
-        about = (repr(record.info), record.started, record.expires) if registered else ()
+        times = (record.started, record.expires, record.visibility_timeout)
+        about = (repr(record.info), *times) if registered else ()
         return (self._place(record.holder, side), record.leases, registered, about)
 
 

@@ -2,9 +2,10 @@
 
 A holder that is provably dead (its life lock is free) is recovered at once, unless its own supervisor
 seems to live: that one knows whether the job was to blame, so it gets a moment to act. A holder that
-lives, or may live, loses its leases only after two looks at the same expired, unchanged lease, two
-heartbeats apart on the monotonic clock: neither a clock step nor a resumed laptop makes live workers
-lose their jobs.
+lives, or may live, loses its leases only after two looks at the same unchanged lease that has run out,
+two of its heartbeats apart on the monotonic clock. A clock that was set forward makes leases run out, and
+one that was set back lets them end later than any renewal could; the next renewal mends both. Time in
+which the looker itself slept does not count, because the others may have slept as well.
 """
 
 from __future__ import annotations
@@ -26,24 +27,26 @@ __all__ = ["Recovery", "is_running"]
 MOMENT = 0.2
 """Seconds that a dead worker's own supervisor gets before others step in."""
 
+SLEPT = 5.0
+"""Seconds between two looks from which the looker has slept itself; a heartbeat, where that is longer."""
+
 
 class Recovery:
     """Looks at the workers of a store, again and again, and recovers those that are gone.
 
     Args:
         transport: the store.
-        visibility_timeout: seconds that a lease lasts without renewal; a heartbeat is a third of it.
         clock: tells the time.
         random: a source of floats in [0, 1).
     """
 
-    def __init__(self, transport: Transport, visibility_timeout: float, clock: Clock, random: Random) -> None:
+    def __init__(self, transport: Transport, clock: Clock, random: Random) -> None:
         self._transport = transport
-        self.visibility_timeout = visibility_timeout
-        """Seconds; may change when the workers say what their queue asks for."""
         self._clock = clock
         self._random = random
         self._suspects: dict[int, tuple[float | None, float]] = {}
+        self._looked_at = clock.monotonic()
+        self._pause = 0.0
         self._is_alone = False
 
     @property
@@ -62,6 +65,8 @@ class Recovery:
         Args:
             own: holders whose death the caller learns of by itself.
         """
+        now = self._clock.monotonic()
+        self._pause, self._looked_at = now - self._looked_at, now
         settled: list[Transition] = []
         records = self._transport.workers()
         for record in records:
@@ -74,25 +79,33 @@ class Recovery:
 
     def _is_gone(self, record: WorkerRecord, own: Collection[int]) -> bool:
         """Decide whether a worker is gone for good, and if so expel it."""
-        now = self._clock.monotonic()
         if record.alive is False and record.holder not in own:
-            expires, since = self._suspects.setdefault(record.holder, (None, now))
-            patient = record.info.pid != record.info.supervisor and _seems_alive(record.info.supervisor)
-            if patient and (expires is not None or now - since < MOMENT):
-                self._suspects[record.holder] = (None, since)
-                return False
-            self._transport.expel(record.holder, None)
-            return True
-        if not record.leases or record.expires >= self._clock.wall():
+            return self._is_dead(record)
+        if not record.leases or 0 <= record.expires - self._clock.wall() <= record.visibility_timeout:
             self._suspects.pop(record.holder, None)
             return False
+        return self._is_silent(record)
+
+    def _is_dead(self, record: WorkerRecord) -> bool:
+        """Expel one that is provably dead, but let its own supervisor be first."""
+        now = self._clock.monotonic()
+        expires, since = self._suspects.setdefault(record.holder, (None, now))
+        patient = record.info.pid != record.info.supervisor and _seems_alive(record.info.supervisor)
+        if patient and (expires is not None or now - since < MOMENT):
+            self._suspects[record.holder] = (None, since)
+            return False
+        self._transport.expel(record.holder, None)
+        return True
+
+    def _is_silent(self, record: WorkerRecord) -> bool:
+        """Expel one whose lease has run out, if it has not renewed for two of its heartbeats since."""
+        now = self._clock.monotonic()
+        heartbeat = record.visibility_timeout / 3
         expires, since = self._suspects.get(record.holder, (None, now))
-        if expires != record.expires:
+        if expires != record.expires or self._pause > max(heartbeat, SLEPT):
             self._suspects[record.holder] = (record.expires, now)
             return False
-        if now - since < 2 * self.visibility_timeout / 3:
-            return False
-        return self._transport.expel(record.holder, record.expires)
+        return now - since >= 2 * heartbeat and self._transport.expel(record.holder, record.expires)
 
     def _recover(self, record: WorkerRecord) -> list[Transition]:
         self._suspects.pop(record.holder, None)

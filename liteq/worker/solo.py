@@ -57,7 +57,7 @@ class SoloWorker:
         default = DEFAULT_VISIBILITY_TIMEOUT if own is None else own.visibility_timeout
         self._visibility_timeout = config.visibility_timeout or default
         self._renewed = self._clock.monotonic()
-        self._recovery = Recovery(transport, self._visibility_timeout, self._clock, random_module.random)
+        self._recovery = Recovery(transport, self._clock, random_module.random)
         self._upkeep = Upkeep(transport, self._clock)
         self._ended = threading.Event()
         self._failure: LiteqError | None = None

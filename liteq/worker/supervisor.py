@@ -78,7 +78,7 @@ class Supervisor:
         ]
         self._events: SimpleQueue[Said | Exited | None] = SimpleQueue()
         self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
-        self._recovery = Recovery(transport, self._visibility_timeout, self._clock, random)
+        self._recovery = Recovery(transport, self._clock, random)
         self._upkeep = Upkeep(transport, self._clock)
         self._agenda = Agenda(self._clock)
         self._limits: dict[WorkerProcess, float] = {}
@@ -253,9 +253,9 @@ class Supervisor:
                 self._give_up(WorkerError(str(message["error"])))
 
     def _adopt(self, visibility_timeout: float) -> None:
-        """Renew and recover at the pace that the workers' own queue asks for."""
+        """Renew at the pace that the workers' own queue asks for."""
         if visibility_timeout != self._visibility_timeout:
-            self._visibility_timeout = self._recovery.visibility_timeout = visibility_timeout
+            self._visibility_timeout = visibility_timeout
             self._agenda.set(self._renew, self._heartbeat)
 
     def _position_of(self, process: WorkerProcess) -> Position | None:

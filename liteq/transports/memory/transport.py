@@ -377,6 +377,7 @@ def _as_record(holder: int, worker: Worker) -> WorkerRecord:
         info=worker.info,
         started=worker.started,
         expires=worker.expires,
+        visibility_timeout=worker.visibility_timeout,
         alive=worker.registered,
         running=worker.running,
         leases=len(worker.leased),

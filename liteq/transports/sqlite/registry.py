@@ -22,7 +22,8 @@ LEASE_OF = "SELECT expires, visibility_timeout FROM liteq_workers WHERE holder =
 RENEW = "UPDATE liteq_workers SET expires = ? WHERE holder = ?"
 HAS_LEASES = "SELECT 1 FROM liteq_jobs WHERE stage = 2 AND holder = ? LIMIT 1"
 WORKERS = """
-    SELECT w.holder, name, hostname, pid, supervisor, queues, started, expires, boot, life,
+    SELECT w.holder, name, hostname, pid, supervisor, queues, started, expires, visibility_timeout,
+        boot, life,
         (SELECT count(*) FROM liteq_jobs j WHERE j.stage = 2 AND j.holder = w.holder)
     FROM liteq_workers w ORDER BY w.holder"""
 ORPHANS = """
@@ -80,7 +81,7 @@ def list_workers(connection: sqlite3.Connection, side: SideFolder) -> list[Worke
     this_boot = boot_id()
     records = []
     for row in connection.execute(WORKERS).fetchall():
-        holder, name, hostname, pid, supervisor, queues, started, expires, boot, life, leases = row
+        holder, name, hostname, pid, supervisor, queues, started, expires, timeout, boot, life, leases = row
         served = None if queues is None else tuple(json.loads(queues))
         # A worker without a lease runs nothing, and looking at its slot would cost each idle second 20 µs.
         slot = side.slot(holder) if leases else None
@@ -90,6 +91,7 @@ def list_workers(connection: sqlite3.Connection, side: SideFolder) -> list[Worke
                 info=WorkerInfo(name, hostname, pid, supervisor, served),
                 started=started,
                 expires=expires,
+                visibility_timeout=timeout,
                 alive=boot == this_boot and _is_alive(side.life(life)),
                 running=None if slot is None else read_slot(slot),
                 trusted=boot == this_boot and (slot is None or slot.exists()),
@@ -113,6 +115,7 @@ def _orphan(holder: int, leases: int, running: Running | None, slot: Path) -> Wo
         info=WorkerInfo("(unregistered)", "", 0, 0),
         started=0.0,
         expires=0.0,
+        visibility_timeout=0.0,
         alive=False,
         running=running,
         trusted=slot.exists(),
