@@ -73,6 +73,18 @@ class Desk:
         except IndexError:
             return None
 
+    def may_begin(self, job: Claim) -> bool:
+        """Tell whether a job that was taken and published is still this worker's; if not, put it back.
+
+        A worker that was suspended may have been taken for dead, and its jobs given to others. Those who do
+        that expel it first and then read what it publishes, so that either they or it see the other.
+        """
+        if not self.is_expelled():
+            return True
+        self._unstarted.appendleft(job)
+        self.suspect = True
+        return False
+
     def finish(self, job: Claim, decided: Transition, at: float) -> None:
         """Lay down what became of a job; `at` is on the monotonic clock."""
         self._finished.append((decided, job, at))

@@ -218,6 +218,10 @@ class WorkerLoop:
             if job is None:
                 return
             limited = self._publish(job, started)
+            if job.max_crashes == 0 and not desk.may_begin(job):
+                # It must not run twice, and somebody else may run it by now.
+                self._clear_slot()
+                return
             decided = run(job)
             ended = monotonic()
             durations.observe(job.task, ended - started)
@@ -228,7 +232,7 @@ class WorkerLoop:
             if limited:
                 self._unlimit(job)
             if job.max_crashes == 0:
-                # It must not run twice, so its outcome is stored before anything else happens.
+                # For the same reason its outcome is stored before anything else happens.
                 desk.settle()
                 ended = monotonic()
             desk.running_since = started = ended

@@ -110,20 +110,22 @@ class Recovery:
     def _recover(self, record: WorkerRecord) -> list[Transition]:
         self._suspects.pop(record.holder, None)
         now = self._clock.wall()
+        # Only now that it is expelled: one that was merely suspended may have begun another job meanwhile.
+        running = self._transport.running(record.holder)
         decided = [
-            decide(claim, self._outcome(record, claim), now, self._random)
+            decide(claim, self._outcome(record, running, claim), now, self._random)
             for claim in self._transport.leases(record.holder)
         ]
         if decided:
             self._transport.settle(record.holder, decided, now)
         return decided
 
-    def _outcome(self, record: WorkerRecord, claim: Claim) -> Lost:
+    def _outcome(self, record: WorkerRecord, running: Running | None, claim: Claim) -> Lost:
         error = WorkerLostError(
             f"{claim.task}[{claim.id}]: its worker {record.info.name} (pid {record.info.pid}) is gone, "
             "together with its supervisor or out of reach of it."
         )
-        started = not record.trusted or is_running(record.running, claim)
+        started = not record.trusted or is_running(running, claim)
         return Lost(started, encode_failure(error), reason(error))
 
 

@@ -469,6 +469,49 @@ def test_in_a_stream_of_short_jobs_some_gather_before_each_turn_unless_somebody_
     assert set(clock.slept) <= {GATHER_FOR} if pauses else not clock.slept
 
 
+# ---- a worker that was taken for dead --------------------------------------------------------------
+
+
+class HastyTransport(MemoryTransport):
+    """Takes the first batch of more than one job away from its worker, as if that had been suspended."""
+
+    taken = False
+
+    def turn(
+        self,
+        holder: int,
+        now: float,
+        settlements: Sequence[Transition] = (),
+        request: ClaimRequest | None = None,
+    ) -> Turn:
+        turn = super().turn(holder, now, settlements, request)
+        if len(turn.claimed) > 1 and not self.taken:
+            self.taken = True
+            self.expel(holder, None)
+            super().turn(0, now, [decide(job, Returned(), now, lambda: 0.5) for job in turn.claimed])
+        return turn
+
+
+def test_a_job_that_must_not_run_twice_is_not_begun_by_a_worker_that_has_lost_it(
+    queue: Queue, work: Work
+) -> None:
+    transport = HastyTransport()
+    on(queue, transport)
+    ran = []
+
+    @queue.task(max_crashes=0)
+    def once(x: int) -> int:
+        ran.append(x)
+        return x
+
+    work()
+    teach_short(once, 0)
+    results = queue.enqueue_many([once.s(x) for x in (1, 2, 3)], atomic=True)
+    assert [result.get(timeout=30) for result in results] == [1, 2, 3]
+    assert transport.taken
+    assert ran == [0, 1, 2, 3]
+
+
 # ---- a store in trouble --------------------------------------------------------------------------
 
 

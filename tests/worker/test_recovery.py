@@ -1,0 +1,146 @@
+"""Whose jobs are taken over, when, and what becomes of them; a clock turned by hand, on every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from liteq.job import Claim, ClaimRequest, NewJob, WorkerInfo, WorkerRecord
+from liteq.states import FAILURE, PENDING, STARTED
+from liteq.testing import ManualClock
+from liteq.transport import Transport
+from liteq.transports.memory import MemoryTransport
+from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.worker.recovery import Recovery
+
+ANY = ClaimRequest({"task": 1})
+
+
+class Scene:
+    """One store, one clock, and one who looks at the workers."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.clock = ManualClock()
+        self.transport = transport
+        self.recovery = Recovery(transport, self.clock, lambda: 0.5)
+
+    def worker(self, visibility_timeout: float = 60.0) -> int:
+        info = WorkerInfo("worker", "host", 1, 1)
+        holder = self.transport.register(info, visibility_timeout, self.clock.wall())
+        self.transport.slot(holder)
+        return holder
+
+    def holds(self, holder: int, job_id: str = "job", max_crashes: int = 3) -> Claim:
+        """Let a worker claim a job of that id."""
+        self.transport.enqueue([NewJob(job_id, "task", b"", max_crashes=max_crashes)], self.clock.wall())
+        (claim,) = self.transport.claim(holder, ANY, self.clock.wall())
+        return claim
+
+    def look_for(self, seconds: float, renew: Callable[[], None] | None = None, every: float = 20.0) -> int:
+        """Look each second for so long while a worker renews as often as it must; count what was taken."""
+        taken = 0
+        for second in range(1, int(seconds) + 1):
+            self.clock.advance(1.0)
+            if renew is not None and second % every == 0:
+                renew()
+            taken += len(self.recovery.look())
+        return taken
+
+    def state(self, job_id: str = "job") -> tuple[str, int]:
+        (job,) = self.transport.get([job_id])
+        assert job is not None
+        return job.state, job.attempts
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+    if request.param == "memory":
+        transport: Transport = MemoryTransport()
+    else:
+        transport = SqliteTransport(tmp_path / "queue.db", durability="normal")
+    with transport:
+        yield Scene(transport)
+
+
+def test_a_worker_that_does_not_renew_loses_its_jobs_two_heartbeats_after_its_lease_ran_out(
+    scene: Scene,
+) -> None:
+    scene.holds(scene.worker())
+    assert scene.look_for(100) == 0
+    assert scene.look_for(1) == 1
+    assert scene.state() == (PENDING, 0)
+
+
+def test_a_worker_with_a_longer_visibility_timeout_than_the_lookers_own_gets_its_own_time(
+    scene: Scene,
+) -> None:
+    holder = scene.worker(visibility_timeout=600)
+    scene.holds(holder)
+
+    def renew() -> None:
+        scene.transport.renew([holder], 600, scene.clock.wall())
+
+    scene.clock.step(3600)
+    assert scene.look_for(1200, renew, every=200) == 0
+    assert scene.state() == (STARTED, 1)
+    assert scene.look_for(600 + 400 + 2) == 1
+
+
+def test_time_in_which_the_looker_slept_with_the_machine_does_not_count(scene: Scene) -> None:
+    scene.holds(scene.worker())
+    scene.clock.step(3600)
+    assert scene.look_for(1) == 0
+    # Some systems count such time on the monotonic clock, others do not.
+    scene.clock.advance(3600)
+    assert scene.recovery.look() == []
+    assert scene.look_for(39) == 0
+    assert scene.look_for(1) == 1
+
+
+class LateTransport(MemoryTransport):
+    """Lets a suspended worker go on and begin a job just before it is expelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin: Callable[[], None] = lambda: None
+
+    def expel(self, holder: int, seen_expires: float | None) -> bool:
+        self.begin()
+        return super().expel(holder, seen_expires)
+
+
+def test_a_job_that_began_at_the_last_moment_counts_as_begun() -> None:
+    transport = LateTransport()
+    scene = Scene(transport)
+    holder = scene.worker()
+    claim = scene.holds(holder, max_crashes=0)
+    transport.begin = lambda: transport.slot(holder).begin(claim.seq, claim.token, None)
+    assert scene.look_for(101) == 1
+    assert scene.state() == (FAILURE, 1)
+
+
+def test_a_worker_that_renews_at_the_last_moment_keeps_its_jobs() -> None:
+    transport = LateTransport()
+    scene = Scene(transport)
+    holder = scene.worker()
+    scene.holds(holder)
+    transport.begin = lambda: transport.renew([holder], 60.0, scene.clock.wall())
+    assert scene.look_for(130) == 0
+    assert scene.state() == (STARTED, 1)
+
+
+class UnsureTransport(MemoryTransport):
+    """Cannot tell whether a worker lives."""
+
+    def workers(self) -> list[WorkerRecord]:
+        return [replace(record, alive=None) for record in super().workers()]
+
+
+def test_a_worker_of_which_nobody_can_tell_whether_it_lives_is_watched_like_a_living_one() -> None:
+    scene = Scene(UnsureTransport())
+    scene.holds(scene.worker())
+    assert scene.look_for(100) == 0
+    assert scene.look_for(1) == 1
