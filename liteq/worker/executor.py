@@ -42,6 +42,7 @@ class _Plan(NamedTuple):
 class _Report(NamedTuple):
     """The state that a task has set itself."""
 
+    seq: int
     token: int
     state: str
     meta: bytes | None
@@ -162,7 +163,7 @@ class Executor:
     def _classify(self, job: Claim, plan: _Plan, error: BaseException) -> Outcome:
         if isinstance(error, Ignore):
             report = self._report
-            if report is None or report.token != job.token:
+            if report is None or (report.seq, report.token) != (job.seq, job.token):
                 return Ignored()
             return Ignored(report.state, report.meta)
         if isinstance(error, Reject):
@@ -195,7 +196,7 @@ class Executor:
     def report(self, job: Claim, state: str, meta: object) -> None:
         """Store a state of the task's own; raises EncodingError for a meta that cannot be encoded."""
         encoded = None if meta is None else get_codec(job.codec).encode(meta)
-        self._report = _Report(job.token, state, encoded)
+        self._report = _Report(job.seq, job.token, state, encoded)
         self._transport.update_state(job.seq, job.token, state, encoded)
 
 

@@ -309,18 +309,22 @@ def test_an_ignored_job_keeps_the_last_state_it_set_itself(bench_of: Callable[..
     assert (decided.state, decided.keep, value_of(decided)) == ("LAST", True, {"n": 2})
 
 
-def test_a_state_set_by_one_job_is_not_taken_for_the_next_ones(queue: Queue) -> None:
-    @queue.task(bind=True)
-    def ignore(self: Task[..., Any], report: bool) -> None:
-        if report:
-            self.update_state("MINE")
-        raise Ignore
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_state_set_by_one_job_is_not_taken_for_the_next_ones(kind: str, tmp_path: Path) -> None:
+    # On a file, jobs that were claimed together share their token.
+    with Queue("memory://" if kind == "memory" else tmp_path / "queue.db", durability="normal") as queue:
 
-    queue.enqueue_many([ignore.s(True), ignore.s(False)])
-    bench = Bench(queue)
-    first, second = bench.transport.claim(bench.holder, bench.request, NOW * 10)
-    assert bench.executor.run(first).state == "MINE"
-    assert bench.executor.run(second).keep is False
+        @queue.task(bind=True, name="tasks.ignore")
+        def ignore(self: Task[..., Any], report: bool) -> None:
+            if report:
+                self.update_state("MINE")
+            raise Ignore
+
+        queue.enqueue_many([ignore.s(True), ignore.s(False)])
+        bench = Bench(queue)
+        first, second = bench.transport.claim(bench.holder, bench.request, NOW * 10)
+        assert bench.executor.run(first).state == "MINE"
+        assert bench.executor.run(second).keep is False
 
 
 def test_a_state_of_its_own_is_seen_while_the_job_runs(queue: Queue) -> None:
