@@ -1,6 +1,7 @@
 """What `nox` runs: tests on every interpreter found, lint, types, docs, long proofs and benchmarks.
 
-Run `nox` for everything but the benchmarks and the long proofs, `nox -s tests` for one session, `nox -l` for the list.
+Run `nox` for everything but the benchmarks and the long proofs, `nox -s tests` for one session, `nox -l`
+for the list.
 """
 
 from __future__ import annotations
