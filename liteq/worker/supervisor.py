@@ -309,7 +309,6 @@ class Supervisor:
     def _settle_for(self, holder: int, process: WorkerProcess, death: Death, status: int) -> None:
         """Settle, in a dead worker's stead, everything that it held."""
         running = self._transport.running(holder)
-        self._transport.expel(holder, None)
         claims = self._transport.leases(holder)
         if death is Death.TIME_LIMIT and running != process.over_limit:
             death = Death.STOPPED
@@ -317,6 +316,8 @@ class Supervisor:
         decided = judge(claims, running, death, status, process.tasks, now, self._random)
         if decided:
             self._transport.settle(holder, decided, now)
+        # Not before: whoever finds jobs in the hands of nobody takes them at once, and charges nobody.
+        self._transport.expel(holder, None)
         self._report(decided)
 
     def _report(self, decided: Sequence[Transition]) -> None:

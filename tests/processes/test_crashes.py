@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from programs import Program, is_alive, wait_until
 
+from liteq.clock import SystemClock
 from liteq.errors import TimeLimitExceeded, WorkerLostError
 from liteq.states import SUCCESS
+from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.worker.config import TaskModule, WorkerConfig
+from liteq.worker.recovery import Recovery
+from liteq.worker.supervisor import Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -139,6 +146,40 @@ def test_jobs_of_the_same_batch_are_not_charged_with_the_crash(program: Program)
         jobs = app.q.transport.get([result.id for result in results])
     assert [job.crashes for job in jobs] == [2, *[0] * 100]
     assert {job.attempts for job in jobs[1:]} == {1}
+
+
+class LooksMeanwhile(SqliteTransport):
+    """A store on which another supervisor looks around each time that a worker has been expelled."""
+
+    def expel(self, holder: int, seen_expires: float | None) -> bool:
+        done = super().expel(holder, seen_expires)
+        with SqliteTransport(self.path) as other:
+            Recovery(other, 60.0, SystemClock(), random.random).look()
+        return done
+
+
+def test_a_crash_is_charged_although_another_supervisor_looks_at_that_very_moment(program: Program) -> None:
+    app = tasks(program)
+    folder = str(program.folder)
+    config = WorkerConfig(
+        url=app.q.url, modules=(TaskModule("crashing", folder, folder),), supervisor=os.getpid()
+    )
+    result = app.work.delay("victim", until="go")
+    with LooksMeanwhile(Path(app.q.url)) as store:
+        supervisor = Supervisor(store, config, 1)
+        thread = threading.Thread(target=supervisor.run)
+        thread.start()
+        try:
+            os.kill(running(program, "victim"), signal.SIGKILL)
+            running(program, "victim", times=2)
+            (program.folder / "go").touch()
+            assert result.get(timeout=10) == 2
+        finally:
+            supervisor.kill()
+            thread.join(20)
+    [job] = app.q.transport.get([result.id])
+    assert job is not None
+    assert job.crashes == 1
 
 
 def test_a_task_that_must_run_at_most_once_fails_when_its_worker_is_killed(program: Program) -> None:
