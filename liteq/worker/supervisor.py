@@ -18,11 +18,12 @@ from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.errors import LiteqError, StoreBusyError, StoreError, StoreFullError, WorkerError
-from liteq.job import ClaimRequest, Running, Transition
+from liteq.job import ClaimRequest, Transition
 from liteq.retry import Random
 from liteq.transport import Transport
 from liteq.worker.agenda import Agenda
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
+from liteq.worker.limits import TimeLimits
 from liteq.worker.log import LOGGER
 from liteq.worker.position import Position
 from liteq.worker.process import Exited, Said, WorkerProcess
@@ -38,14 +39,10 @@ LOOK_INTERVAL_ALONE = 3.0
 """Seconds between such looks while there are no others; somebody who comes and dies is found by the next."""
 SOON = 0.25
 """Seconds until the next look while a worker is suspected of being dead."""
-LIMIT_LOOK_INTERVAL = 0.05
-"""Seconds between looks at a worker that runs time-limited jobs; such a job ends at most this late."""
 FAREWELL = 5.0
 """Seconds in which a process ends after its last job is settled."""
 KILL_TIMEOUT = 10.0
 """Seconds in which the system ends a killed process."""
-LIMIT_WATCH = 1.0
-"""Seconds for which a worker is watched after it was last seen with a time-limited job."""
 
 
 class Supervisor:
@@ -81,7 +78,7 @@ class Supervisor:
         self._recovery = Recovery(transport, self._clock, random)
         self._upkeep = Upkeep(transport, self._clock)
         self._agenda = Agenda(self._clock)
-        self._limits: dict[WorkerProcess, float] = {}
+        self._limits = TimeLimits(transport, self._clock)
         self._stopping = False
         self._killing = False
         self._asked: set[WorkerProcess] = set()
@@ -149,7 +146,7 @@ class Supervisor:
         try:
             self._handle(event)
             self._agenda.do_due()
-            self._watch_limits()
+            self._limits.look()
         except (StoreFullError, StoreBusyError) as error:
             LOGGER.warning("%s Trying again in 1 s.", error)
             self._agenda.postpone(1.0)
@@ -159,7 +156,7 @@ class Supervisor:
             self._tell_to_stop()
 
     def _next_event(self) -> Said | Exited | None:
-        due = min((self._agenda.next_due, *self._limits.values()))
+        due = min((self._agenda.next_due, *self._limits.looks))
         try:
             return self._events.get(timeout=max(0.0, due - self._clock.monotonic()))
         except Empty:
@@ -245,7 +242,7 @@ class Supervisor:
             case "end":
                 process.ended_at = self._clock.monotonic()
             case "limit":
-                self._limits[process] = process.limited_at = self._clock.monotonic()
+                self._limits.watch(process)
             case "idle":
                 self._idle.add(process)
                 self._stop_if_drained()
@@ -281,7 +278,7 @@ class Supervisor:
         death = self._cause(process, status)
         self._asked.discard(process)
         self._idle.discard(process)
-        self._limits.pop(process, None)
+        self._limits.forget(process)
         if death is Death.CRASHED:
             LOGGER.error("Worker %s (pid %d) %s.", process.name, process.pid, describe_exit(status))
         # Before anything that may fail: from here on, the place is empty and its holder nobody's own.
@@ -365,32 +362,3 @@ class Supervisor:
         if living:
             self._transport.renew(living, self._visibility_timeout, self._clock.wall())
         return self._heartbeat
-
-    def _watch_limits(self) -> None:
-        """End the processes whose job has run for too long."""
-        now = self._clock.monotonic()
-        for process, look_at in list(self._limits.items()):
-            if look_at > now or process.holder is None:
-                continue
-            running = self._transport.running(process.holder)
-            if running is not None and running.deadline is not None:
-                process.limited_at = now
-                if running.deadline <= now:
-                    self._end_for_limit(process, process.holder, running)
-                    continue
-                self._limits[process] = min(running.deadline, now + LIMIT_LOOK_INTERVAL)
-            elif now - process.limited_at > LIMIT_WATCH:
-                del self._limits[process]
-            else:
-                self._limits[process] = now + LIMIT_LOOK_INTERVAL
-
-    def _end_for_limit(self, process: WorkerProcess, holder: int, running: Running) -> None:
-        """Kill the process, unless the job has ended at this very moment and another one runs."""
-        process.suspend()
-        if self._transport.running(holder) == running:
-            process.over_limit = running
-            del self._limits[process]
-            process.kill()
-        else:
-            process.resume()
-            self._limits[process] = self._clock.monotonic() + LIMIT_LOOK_INTERVAL
