@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
 from liteq.calls.checks import (
+    LONGEST,
     check_flag,
     check_name,
     check_options,
@@ -143,7 +144,20 @@ def decode_options(blob: bytes | None) -> JobOptions:
     fields = get_codec("msgpack").decode(blob)
     if not isinstance(fields, dict):
         raise DecodingError(f"A job's options must be a map, not {type(fields).__name__}.")
-    return JobOptions(fields.get("t"), fields.get("h", _NOTHING), fields.get("r"), fields.get("p"))
+    limit, headers, root, parent = (
+        fields.get("t"),
+        fields.get("h", _NOTHING),
+        fields.get("r"),
+        fields.get("p"),
+    )
+    # The worker counts with the limit before the task begins, where a wrong value would end it.
+    if limit is not None and not (type(limit) in (int, float) and 0 < limit <= LONGEST):
+        raise DecodingError(f"A job's time limit must be a number of seconds, not {limit!r}.")
+    if headers is not _NOTHING and not (type(headers) is dict and all(type(key) is str for key in headers)):
+        raise DecodingError("A job's headers must be a map with string keys, and these are not.")
+    if not all(job_id is None or type(job_id) is str for job_id in (root, parent)):
+        raise DecodingError("The ids of a job's root and parent must be strings, and these are not.")
+    return JobOptions(limit, headers, root, parent)
 
 
 def place(what: str, base: Placement, given: Mapping[str, Any], zone: tzinfo) -> Placement:

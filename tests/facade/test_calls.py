@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import liteq
 from liteq import ConfigurationError, NotSupportedError, Queue
 from liteq.calls.options import JobOptions, decode_options, encode_options
-from liteq.codec import decode_call
+from liteq.codec import decode_call, get_codec
+from liteq.errors import DecodingError
 from liteq.job import JobFilter
 
 
@@ -310,6 +311,30 @@ def test_the_same_task_id_returns_the_unfinished_job_and_stores_nothing_new(queu
 )
 def test_the_options_that_travel_with_a_job_come_out_as_they_went_in(options):
     assert decode_options(encode_options(options)) == options
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"t": "abc"},
+        {"t": True},
+        {"t": 0},
+        {"t": -1.0},
+        {"t": float("inf")},
+        {"t": float("nan")},
+        {"t": 2**70},
+        {"h": 1},
+        {"h": {1: "a"}},
+        {"r": 5},
+        {"p": b"id"},
+        [],
+        None,
+    ],
+    ids=repr,
+)
+def test_options_that_no_call_can_have_are_refused_when_they_are_read(fields: object) -> None:
+    with pytest.raises(DecodingError):
+        decode_options(get_codec("msgpack").encode(fields))
 
 
 def test_a_job_with_nothing_to_say_carries_no_options(queue, add):
