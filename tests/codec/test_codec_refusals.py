@@ -6,10 +6,12 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import Enum, Flag, IntEnum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
@@ -219,6 +221,55 @@ def test_an_unknown_type_in_a_payload_is_refused_and_nothing_is_imported() -> No
     with pytest.raises(DecodingError, match="not registered here"):
         get_codec("json").decode(json.dumps(tagged).encode())
     assert "this" not in sys.modules
+
+
+@each_codec
+@pytest.mark.parametrize("size", [30, 2_000, 10_000, 200_000])
+def test_lengths_that_a_payload_only_promises_take_no_memory(codec: Codec, size: int) -> None:
+    data = (b"\xdd" + size.to_bytes(4)) * (size // 5) if codec.name == "msgpack" else b"[" * size
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodingError):
+            codec.decode(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000 + 10 * size
+
+
+def test_a_timestamp_of_msgpacks_own_is_read_as_a_datetime_which_can_be_stored() -> None:
+    codec = get_codec("msgpack")
+    value = codec.decode(msgpack.packb([msgpack.Timestamp(1_700_000_000), (1,)], default=None))
+    assert value == [datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), [1]]
+    assert codec.decode(codec.encode(value)) == value
+    with pytest.raises(DecodingError):
+        codec.decode(msgpack.packb(msgpack.Timestamp(2**40)))
+
+
+@each_codec
+@pytest.mark.parametrize(
+    "key", ["nowhere/Berlin", "sub.package/Zone", "Europe", "", "x" * 200, "../zoneinfo/UTC"]
+)
+def test_a_time_zone_that_is_not_there_is_not_looked_for_among_packages(
+    codec: Codec, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "tzdata" / "zoneinfo" / "nowhere"
+    package.mkdir(parents=True)
+    for folder in (package.parent.parent, package.parent, package):
+        (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tzdata"]:
+        monkeypatch.delitem(sys.modules, name)
+    whole = codec.encode(datetime(2024, 1, 1, tzinfo=UTC))
+    text = f"2024-01-01T00:00:00|0|key:{key}"
+    if codec.name == "json":
+        data = whole.replace(b"2024-01-01T00:00:00|0|offset:0", text.encode())
+    else:
+        data = msgpack.packb(msgpack.ExtType(whole[2] if whole[0] == 0xC7 else whole[1], text.encode()))
+    with pytest.raises(DecodingError, match="time zone"):
+        codec.decode(data)
+    assert "tzdata.zoneinfo.nowhere" not in sys.modules
+    monkeypatch.delitem(sys.modules, "tzdata", raising=False)
 
 
 def test_an_unknown_time_zone_is_a_decoding_error_that_says_so() -> None:
