@@ -14,10 +14,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["ATTEND_FOR", "BATCH_BUDGET", "GATHER_FOR", "STAND_BY_FOR", "Durations", "Stream"]
+__all__ = [
+    "ATTEND_FOR",
+    "BATCH_BUDGET",
+    "BEGIN_WITHIN",
+    "GATHER_FOR",
+    "STAND_BY_FOR",
+    "TAKE_BACK_AFTER",
+    "Durations",
+    "Stream",
+]
 
 BATCH_BUDGET = 20_000
 """The microseconds of work that one claim may bring; a job that takes as long is claimed alone."""
+
+BEGIN_WITHIN = 0.5
+"""Seconds from the beginning of a batch in which its jobs must begin; one that comes later is handed back."""
+TAKE_BACK_AFTER = 1.0
+"""Seconds that a job may run before the supervisor takes back those behind it.
+
+Their worker's keeper does that after 20 ms, unless the job holds the interpreter. That it is more than
+`BEGIN_WITHIN` is what keeps a job from being run by its worker after the supervisor has taken it back: both
+look at what is published as running and at the one monotonic clock of the machine.
+"""
 
 GATHER_FOR = 0.002
 """Seconds for which a worker lets jobs gather; of 0.5, 1, 2 and 4 ms this let the most through."""

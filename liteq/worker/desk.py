@@ -73,17 +73,14 @@ class Desk:
         except IndexError:
             return None
 
-    def may_begin(self, job: Claim) -> bool:
-        """Tell whether a job that was taken and published is still this worker's; if not, put it back.
+    def is_held(self) -> bool:
+        """Tell whether what was claimed is still this worker's.
 
         A worker that was suspended may have been taken for dead, and its jobs given to others. Those who do
         that expel it first and then read what it publishes, so that either they or it see the other.
         """
-        if not self.is_expelled():
-            return True
-        self._unstarted.appendleft(job)
-        self.suspect = True
-        return False
+        self.suspect = self.is_expelled()
+        return not self.suspect
 
     def finish(self, job: Claim, decided: Transition, at: float) -> None:
         """Lay down what became of a job; `at` is on the monotonic clock."""
@@ -107,8 +104,14 @@ class Desk:
         except IndexError:
             return None
 
-    def hand_back(self) -> None:
-        """Take back every job that has not begun; the next turn with the store returns them unharmed."""
+    def hand_back(self, taken: Claim | None = None) -> None:
+        """Take back every job that has not begun; the next turn with the store returns them unharmed.
+
+        Args:
+            taken: one that the running thread has taken already, and does not run after all.
+        """
+        if taken is not None:
+            self._unstarted.appendleft(taken)
         while True:
             try:
                 job = self._unstarted.pop()

@@ -3,7 +3,8 @@
 Jobs are claimed in batches, and any of them may turn out long. Then the ones behind it go back to the
 queue, where somebody else can run them, and the outcomes of the ones before it go to the store. Between
 batches the keeper sleeps without a timeout. While a task holds the interpreter's lock no thread of this
-process runs, this one included; then the supervisor sees to what cannot wait.
+process runs, this one included; then the supervisor takes back what has not begun (see `recovery`), and
+finished outcomes wait.
 """
 
 from __future__ import annotations

@@ -20,7 +20,15 @@ from liteq.errors import StoreBusyError, StoreError, StoreFullError
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.retry import Random
 from liteq.transport import RunningSlot, Transport
-from liteq.worker.batching import ATTEND_FOR, BATCH_BUDGET, GATHER_FOR, STAND_BY_FOR, Durations, Stream
+from liteq.worker.batching import (
+    ATTEND_FOR,
+    BATCH_BUDGET,
+    BEGIN_WITHIN,
+    GATHER_FOR,
+    STAND_BY_FOR,
+    Durations,
+    Stream,
+)
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
@@ -163,15 +171,14 @@ class WorkerLoop:
         elif self._desk.suspect and self._desk.is_expelled():
             self._register_again()
         if self._desk.unstarted:
-            # A settlement failed in the middle of a batch.
-            self._desk.settle()
-        else:
-            if self._stream.flows and not self._transport.is_awaited():
-                self._gather()
-            if not self._desk.claim(self._request()):
-                self._stream.observe(0, 0.0)
-                self._rest()
-                return
+            # A settlement failed in the middle of a batch: by now its rest may have been taken back.
+            self._desk.hand_back()
+        if self._stream.flows and not self._transport.is_awaited():
+            self._gather()
+        if not self._desk.claim(self._request()):
+            self._stream.observe(0, 0.0)
+            self._rest()
+            return
         self._empty_turns = 0
         self._run_batch()
 
@@ -218,9 +225,8 @@ class WorkerLoop:
             if job is None:
                 return
             limited = self._publish(job, started)
-            if job.max_crashes == 0 and not desk.may_begin(job):
-                # It must not run twice, and somebody else may run it by now.
-                self._clear_slot()
+            doubtful = job.max_crashes == 0 or monotonic() - began > BEGIN_WITHIN
+            if doubtful and not self._may_begin(job, began):
                 return
             decided = run(job)
             ended = monotonic()
@@ -232,12 +238,29 @@ class WorkerLoop:
             if limited:
                 self._unlimit(job)
             if job.max_crashes == 0:
-                # For the same reason its outcome is stored before anything else happens.
+                # It must not run twice, so its outcome is stored before anything else happens.
                 desk.settle()
                 ended = monotonic()
             desk.running_since = started = ended
             if ended - began > _OVERRUN:
                 desk.hand_back()
+
+    def _may_begin(self, job: Claim, began: float) -> bool:
+        """Tell whether a job of a batch is still this worker's to run; if not, give back all there is.
+
+        Asked after the job was published: whoever takes jobs from a worker looks at what it runs after it
+        can be told so here, and either it or they see the other.
+        """
+        begins = False
+        try:
+            in_time = self._clock.monotonic() - began <= BEGIN_WITHIN
+            begins = in_time and (job.max_crashes > 0 or self._desk.is_held())
+        finally:
+            # Also if the store cannot be asked just now.
+            if not begins:
+                self._clear_slot()
+                self._desk.hand_back(job)
+        return begins
 
     def _publish(self, job: Claim, now: float) -> bool:
         """Publish which job starts, and until when it may run; tell whether it has a limit."""

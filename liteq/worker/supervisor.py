@@ -4,7 +4,8 @@ One thread runs `Supervisor.run`. It sleeps until a process says something or en
 it to stop, or until something is due: a heartbeat, a time limit, a look at the other workers, upkeep.
 
 It does for its workers what they cannot do for themselves while a task holds the interpreter: it renews
-their leases, ends a job at its time limit by ending the process, and settles what a dead process held.
+their leases, takes back the jobs behind the one that holds it, ends a job at its time limit by ending the
+process, and settles what a dead process held.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = ["Supervisor"]
 LOOK_INTERVAL = 1.0
 """Seconds between looks at the other workers of the store."""
 LOOK_INTERVAL_ALONE = 3.0
-"""Seconds between such looks while there are no others; somebody who comes and dies is found by the next."""
+"""Seconds between such looks while nothing runs and there are no others; who comes is found by the next."""
 SOON = 0.25
 """Seconds until the next look while a worker is suspected of being dead."""
 FAREWELL = 5.0
@@ -334,11 +335,13 @@ class Supervisor:
         own = [p.process.holder for p in self._positions if p.process and p.process.holder is not None]
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
+        for returned in self._recovery.take_back():
+            LOGGER.info("Job %s goes back: the job before it holds its worker's interpreter.", returned.id)
         self._bid_farewell()
         if self._recovery.is_watching:
             return SOON
         # Of its own workers' deaths it learns by itself, and their leases it renews itself.
-        quiet = self._recovery.is_alone and not self._stopping
+        quiet = self._recovery.is_alone and not self._recovery.is_working and not self._stopping
         return min(LOOK_INTERVAL_ALONE, self._heartbeat) if quiet else LOOK_INTERVAL
 
     def _bid_farewell(self) -> None:

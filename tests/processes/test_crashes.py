@@ -154,7 +154,7 @@ class LooksMeanwhile(SqliteTransport):
     def expel(self, holder: int, seen_expires: float | None) -> bool:
         done = super().expel(holder, seen_expires)
         with SqliteTransport(self.path) as other:
-            Recovery(other, 60.0, SystemClock(), random.random).look()
+            Recovery(other, SystemClock(), random.random).look()
         return done
 
 
