@@ -121,9 +121,12 @@ class Recovery:
     def _is_dead(self, record: WorkerRecord) -> bool:
         """Expel one that is provably dead, but let its own supervisor be first."""
         now = self._clock.monotonic()
-        expires, since = self._suspects.setdefault(record.holder, (None, now))
+        expires, since = self._suspects.get(record.holder, (None, now))
+        if expires is not None:
+            # It was silent before; that it is dead is news.
+            since = now
         patient = record.info.pid != record.info.supervisor and _seems_alive(record.info.supervisor)
-        if patient and (expires is not None or now - since < MOMENT):
+        if patient and now - since < MOMENT:
             self._suspects[record.holder] = (None, since)
             return False
         self._transport.expel(record.holder, None)

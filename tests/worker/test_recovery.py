@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,33 @@ def test_a_worker_that_renews_at_the_last_moment_keeps_its_jobs() -> None:
     transport.begin = lambda: transport.renew([holder], 60.0, scene.clock.wall())
     assert scene.look_for(130) == 0
     assert scene.state() == (STARTED, 1)
+
+
+class KilledTransport(MemoryTransport):
+    """Can tell that a worker is dead; the supervisor lives, for it is this very process."""
+
+    killed = False
+
+    def workers(self) -> list[WorkerRecord]:
+        info = WorkerInfo("worker", "host", 1, os.getpid())
+        return [
+            replace(record, info=info, alive=False) if self.killed else record for record in super().workers()
+        ]
+
+
+@pytest.mark.parametrize("was_silent", [False, True])
+def test_the_supervisor_of_a_dead_worker_gets_a_moment_to_say_whether_the_job_was_to_blame(
+    was_silent: bool,
+) -> None:
+    transport = KilledTransport()
+    scene = Scene(transport)
+    scene.holds(scene.worker())
+    if was_silent:
+        assert scene.look_for(65) == 0
+    transport.killed = True
+    assert [scene.recovery.look(), scene.recovery.look()] == [[], []]
+    scene.clock.advance(0.2)
+    assert len(scene.recovery.look()) == 1
 
 
 class UnsureTransport(MemoryTransport):
