@@ -180,11 +180,8 @@ class Episode:
     def _bury(self) -> None:
         program = self._program()
         for worker in () if program is None else program.dead():
-            self._program_buries(program, worker)
-
-    def _program_buries(self, program: Program | None, worker: Worker) -> None:
-        if program is not None and program.is_able:
-            program.bury(worker)
+            if program is not None and program.is_able:
+                program.bury(worker)
 
     def _be_late(self) -> None:
         program = self._program()
@@ -206,6 +203,8 @@ class Episode:
                 else self.chance.choice((Death.CRASHED, Death.CRASHED, Death.STOPPED))
             )
         worker.die()
+        if self.chance.random() < 0.5:
+            self._bury()
 
     def _kill_program(self) -> None:
         program = self._program()

@@ -19,6 +19,7 @@ from liteq.calls.request import Request
 from liteq.job import WorkerRecord
 from liteq.testing import ManualClock
 from liteq.transports.memory import MemoryTransport
+from liteq.worker.recovery import MOMENT
 from liteq.worker.verdict import Death
 
 __all__ = ["Died", "Machine"]
@@ -62,7 +63,9 @@ class Machine:
         self.programs: list[Program] = []
         self.by_holder: dict[int, Publisher] = {}
         self._acting: Process | None = None
-        self._interrupted = False
+        self.is_interrupted = False
+        self._silent: set[int] = set()
+        """Holders that were taken for dead because they did not renew."""
         self._names = 0
 
     def name(self) -> int:
@@ -114,27 +117,37 @@ class Machine:
 
     # ---- what may happen between two verbs ---------------------------------------------------------
 
-    def meanwhile(self) -> None:
-        """Let worker processes go on while a program is in the middle of something, or let that die."""
+    def meanwhile(self, holder: int) -> None:
+        """Let others go on while a program is busy with a worker, or let it die."""
         program = self._acting
-        if self.calm or self._interrupted or not isinstance(program, Program):
+        if self.calm or self.is_interrupted or not isinstance(program, Program):
             return
         draw = self.chance.random()
         if draw < 0.01:
             raise Died
-        able = [worker for worker in self.workers if worker.alive] if draw < 0.6 else []
+        if draw > 0.7:
+            return
+        self.is_interrupted = True
+        try:
+            others = [other for other in self.programs if other.is_able and other is not program]
+            if others and draw < 0.1:
+                self.chance.choice(others).look()
+            else:
+                self._let_work(holder)
+        finally:
+            self.is_interrupted = False
+
+    def _let_work(self, holder: int) -> None:
+        able = [worker for worker in self.workers if worker.alive]
         if not able:
             return
-        # One that was suspended is the one that others may be busy with.
-        worker = self.chance.choice([worker for worker in able if worker.suspended] or able)
+        # The one that the program is busy with may come back at this very moment.
+        concerned = [worker for worker in able if worker.holder == holder]
+        worker = self.chance.choice(concerned if concerned and self.chance.random() < 0.5 else able)
         worker.suspended = False
-        self._interrupted = True
-        try:
-            for _ in range(self.chance.randrange(1, 9)):
-                if worker.alive:
-                    worker.step()
-        finally:
-            self._interrupted = False
+        for _ in range(self.chance.randrange(1, 6)):
+            if worker.alive:
+                worker.step()
 
     def perhaps_die(self) -> None:
         """Let a worker process die when the store has answered and before it knows."""
@@ -170,11 +183,14 @@ class Machine:
     def expelled(self, holder: int) -> None:
         """Demand that whoever renews in time is not taken for dead."""
         worker = self.by_holder[holder]
+        silent = self.awake - self.signs[holder]
+        is_silent = silent > worker.program.heartbeat + 1e-6
+        if isinstance(self._acting, Program) and is_silent:
+            self._silent.add(holder)
         if not isinstance(self._acting, Program) or not worker.alive:
             return
         self.ledger.counts["workers taken for dead"] += 1
-        silent = self.awake - self.signs[holder]
-        if silent <= worker.program.heartbeat + 1e-6:
+        if not is_silent:
             self.ledger.complain(
                 f"Worker {holder} was taken for dead, and had renewed {silent:g} s before.",
                 next((entry for entry in self.ledger.leased.values() if _held_by(holder, entry.lease)), None),
@@ -191,6 +207,10 @@ class Machine:
             if owner.shown[-1] is not lease:
                 return [How.RETURNED]
             return [DEATHS[actor.burying]]
+        is_fresh = not owner.alive and self.clock.monotonic() - owner.died_at < MOMENT
+        if is_fresh and owner.program.is_able and lease.holder not in self._silent:
+            # Its own supervisor has had no time yet to say whether the job was to blame.
+            return []
         rights = {How.LOST_BEGUN if shown is lease else How.LOST_UNBEGUN: None for shown in owner.shown}
         return list(rights)
 

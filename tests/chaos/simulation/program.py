@@ -82,9 +82,10 @@ class Program:
     def look(self) -> int:
         """Look at the workers of the store; return how many jobs were taken over."""
         taken: Sequence[Transition] = ()
-        with self._machine.by(self):
+        if not self._machine.is_interrupted:
             for worker in self._machine.by_holder.values():
                 worker.shown = worker.shown[-1:]
+        with self._machine.by(self):
             own = [worker.holder for worker in self.workers if worker.holder is not None]
             taken = self._recovery.look(own)
         return len(taken)
@@ -103,10 +104,10 @@ class Program:
             self.burying = death
             if worker.holder is not None:
                 running = store.running(worker.holder)
-                store.expel(worker.holder, None)
                 claims = store.leases(worker.holder)
                 now = machine.clock.wall()
                 decided = judge(claims, running, death, -9, LATE_TASKS, now, machine.chance.random)
                 if decided:
                     store.settle(worker.holder, decided, now)
+                store.expel(worker.holder, None)
             self.burying = None

@@ -41,7 +41,7 @@ class Store(MemoryTransport):
         settlements: Sequence[Transition] = (),
         request: ClaimRequest | None = None,
     ) -> Turn:
-        self._machine.meanwhile()
+        self._machine.meanwhile(holder)
         turn = super().turn(holder, now, settlements, request)
         if request is not None and holder in self._ledger.registered:
             self._machine.signs[holder] = self._machine.awake
@@ -63,7 +63,7 @@ class Store(MemoryTransport):
         return [self._machine.seen(record) for record in super().workers()]
 
     def expel(self, holder: int, seen_expires: float | None) -> bool:
-        self._machine.meanwhile()
+        self._machine.meanwhile(holder)
         answer = super().expel(holder, seen_expires)
         if answer and holder in self._ledger.registered:
             self._ledger.registered.remove(holder)
@@ -71,13 +71,13 @@ class Store(MemoryTransport):
         return answer
 
     def running(self, holder: int) -> Running | None:
-        self._machine.meanwhile()
+        self._machine.meanwhile(holder)
         running = super().running(holder)
         # The slot takes down the machine's own time, which no run has in common with another.
         return running and running._replace(since=0.0)
 
     def leases(self, holder: int) -> list[Claim]:
-        self._machine.meanwhile()
+        self._machine.meanwhile(holder)
         return super().leases(holder)
 
     def revoke(self, job_ids: Sequence[str], now: float, reason: str) -> list[bool]:

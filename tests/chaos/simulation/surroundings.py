@@ -47,6 +47,8 @@ class Publisher(Process, Protocol):
 
     program: Supervisor
     suspended: bool
+    died_at: float
+    """When it died, on the monotonic clock."""
     shown: list[Lease | None]
     """The lease that it publishes as running; before it, those since somebody began to look."""
 
@@ -65,6 +67,8 @@ class Surroundings(Protocol):
     """What the jobs that are enqueued next are to do."""
     awake: float
     """Seconds for which the machine was awake."""
+    is_interrupted: bool
+    """Whether somebody acts while a supervisor is in the middle of something."""
     signs: dict[int, float]
     """By holder, when it last renewed or tried to, as `awake` was then."""
     by_holder: dict[int, Publisher]
@@ -79,8 +83,8 @@ class Surroundings(Protocol):
     def by(self, actor: Process) -> AbstractContextManager[None]:
         """Return a block in which a process acts; it may die there."""
 
-    def meanwhile(self) -> None:
-        """Let worker processes go on while a supervisor is in the middle of something, or let that die."""
+    def meanwhile(self, holder: int) -> None:
+        """Let others go on while a supervisor is busy with a worker, or let it die."""
 
     def perhaps_die(self) -> None:
         """Let a worker process die when the store has answered and before it knows."""

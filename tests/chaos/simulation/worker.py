@@ -18,6 +18,9 @@ from liteq.worker.verdict import Death
 
 __all__ = ["Worker"]
 
+LONG = 0.05
+"""Seconds that a job takes for which the others of its batch are handed back."""
+
 _quiet = logging.getLogger("liteq.simulation")
 _quiet.disabled = True
 
@@ -50,6 +53,7 @@ class Worker:
         self.alive = True
         self.suspended = False
         self.killed = Death.CRASHED
+        self.died_at = 0.0
         self.shown: list[Lease | None] = [None]
         self.deadline: float | None = None
         self._machine = machine
@@ -79,6 +83,8 @@ class Worker:
 
     def die(self) -> None:
         """End at once."""
+        if self.alive:
+            self.died_at = self._machine.clock.monotonic()
         self.alive = self.suspended = False
 
     def step(self) -> None:
@@ -156,20 +162,24 @@ class Worker:
         job, machine = self._claimed(), self._machine
         lease = self._lease(job)
         machine.begin(lease)
-        self._decided = self.executor.run(job)
-        machine.ledger.ran(lease, self._decided, machine.clock.wall())
+        decided = self.executor.run(job)
+        assert decided is not None, (
+            "only a job that ends in a transaction of its own leaves nothing to settle"
+        )
+        machine.ledger.ran(lease, decided, machine.clock.wall())
+        self._decided = decided
         self.phase = Phase.FINISH
 
     def _finish(self) -> None:
         job = self._claimed()
         assert self._decided is not None
-        seconds = self._machine.chance.choice((0.00001, 0.0001, 0.005, 0.05))
+        [seconds] = self._machine.chance.choices((0.00001, 0.001, 0.005, LONG), (60, 20, 17, 3))
         self.durations.observe(job.task, seconds)
         self.desk.finish(job, self._decided, self._machine.clock.monotonic())
         if self.deadline is not None:
             self.deadline = None
             self._slot.begin(job.seq, job.token, None)
-        if seconds == 0.05:
+        if seconds == LONG:
             self.desk.hand_back()
         self.phase = Phase.SETTLE if job.max_crashes == 0 else Phase.TAKE
 
