@@ -1,0 +1,114 @@
+"""Writes down what a worker and its supervisor do, where they do it.
+
+Importing this changes nothing; `observe` wraps a few of liteq's own methods in the process that calls it.
+What they do stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import wraps
+
+from chaos.history import Began, Effect, Ended, Expelled, Recorder, Registered, Sent, evidence
+from liteq.codec import decode_call, get_codec
+from liteq.job import Claim, Transition, WorkerInfo
+from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.worker.executor import Executor
+
+__all__ = ["Running", "observe"]
+
+
+class Running:
+    """The attempt that this process runs now; there is one worker in a process, and one job at a time.
+
+    Args:
+        recorder: where the history of this process goes.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.holder = 0
+        self._tag = ""
+        self._claim: Claim | None = None
+
+    @property
+    def evidence(self) -> str:
+        """What the attempt is to leave as its result."""
+        claim = self._must()
+        return evidence(self._tag, claim.attempts, os.getpid(), claim.token)
+
+    @property
+    def token(self) -> int:
+        """The token of its lease."""
+        return self._must().token
+
+    def has_effect(self) -> None:
+        """Note that the attempt has done what cannot be undone."""
+        self.recorder.write(Effect(tag=self._tag, token=self.token))
+
+    def dies(self) -> None:
+        """Kill this process, and say so first."""
+        # The history tells of the signal before it is sent, because nobody is there to do so afterwards.
+        now, mono = time.time(), time.monotonic()
+        self.recorder.write(Sent(at=now, mono=mono, pid=os.getpid(), signal="KILL", role="itself"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def begins(self, claim: Claim) -> None:
+        """Note that an attempt begins."""
+        args, _ = decode_call(get_codec(claim.codec), claim.payload)
+        self._tag, self._claim = str(args[0]), claim
+        self.recorder.write(
+            Began(
+                tag=self._tag,
+                id=claim.id,
+                token=claim.token,
+                holder=self.holder,
+                attempt=claim.attempts,
+                retries=claim.retries,
+                crashes=claim.crashes,
+            )
+        )
+
+    def ends(self, decided: Transition | None) -> None:
+        """Note what the worker has decided about the job; None: it has settled itself."""
+        state = "SUCCESS" if decided is None else str(decided.state)
+        self.recorder.write(Ended(tag=self._tag, token=self.token, state=state))
+        self._claim = None
+
+    def _must(self) -> Claim:
+        assert self._claim is not None, "no job runs in this process"
+        return self._claim
+
+
+def observe(running: Running) -> None:
+    """Write down the attempts of this process, its registrations, and the workers that it expels."""
+    recorder = running.recorder
+    run, register, expel = Executor.run, SqliteTransport.register, SqliteTransport.expel
+
+    @wraps(run)
+    def observed_run(self: Executor, job: Claim) -> Transition | None:
+        running.begins(job)
+        decided = run(self, job)
+        running.ends(decided)
+        return decided
+
+    @wraps(register)
+    def observed_register(
+        self: SqliteTransport, worker: WorkerInfo, visibility_timeout: float, now: float
+    ) -> int:
+        running.holder = register(self, worker, visibility_timeout, now)
+        recorder.write(Registered(holder=running.holder))
+        return running.holder
+
+    @wraps(expel)
+    def observed_expel(self: SqliteTransport, holder: int, seen_expires: float | None) -> bool:
+        recorder.write(Expelled(holder=holder, seen=seen_expires))
+        done = expel(self, holder, seen_expires)
+        recorder.write(Expelled(holder=holder, seen=seen_expires, done=done))
+        return done
+
+    Executor.run = observed_run  # type: ignore[method-assign]
+    SqliteTransport.register = observed_register  # type: ignore[method-assign]
+    SqliteTransport.expel = observed_expel  # type: ignore[method-assign]

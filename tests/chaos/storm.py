@@ -1,0 +1,209 @@
+"""The kill storm: programs that use one queue are killed and suspended at random, and nothing is lost.
+
+Producers, workers, supervisors and workers without one share a file under load. Again and again one of them
+gets SIGKILL, or SIGSTOP and some time later SIGCONT, often later than its leases last. When it is over, a
+fresh supervisor drains the queue, and the checker compares what everybody wrote down with what the file says.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from chaos.checker import check_history
+from chaos.crew import Crew, CrewError, Target
+from chaos.ground import drain, ground
+from chaos.history import read_history
+from chaos.proof import Proof
+from chaos.rows import read_contents
+from chaos.stories import Case
+
+__all__ = ["prove"]
+
+KILLS_A_ROUND = 250
+"""Each round has a file and a history of its own, so that a long storm eats neither memory nor disk."""
+VISIBILITY = 1.0
+"""Seconds that a lease lasts without renewal."""
+PAUSE = 0.055
+"""Seconds between two kills, on average."""
+SHARE_OF_STOPS = 0.2
+"""How many signals of one suspend a process instead of killing one, while not too many are suspended."""
+MOST_STOPPED = 3
+
+UNBORN = 0.03
+"""How often a worker may be hit before it is ready; its supervisor gives up after three in a row."""
+
+STOPPED_TOO = 0.1
+"""How often those who are suspended, and their supervisors, may be hit as well."""
+
+CREW = ("producer", "producer", "host", "supervisor", "supervisor", "small supervisor", "lone worker")
+"""Who is there; whoever is killed is replaced by another one of its role."""
+
+
+class Aim(NamedTuple):
+    """Whom a signal is for: a process of this role, or one of its workers."""
+
+    role: str
+    weight: int
+    worker: bool = False
+
+
+AIMS = (
+    Aim("producer", 22),
+    Aim("lone worker", 18),
+    Aim("host", 4),
+    Aim("supervisor", 5),
+    Aim("small supervisor", 5),
+    Aim("host", 5, worker=True),
+    Aim("supervisor", 30, worker=True),
+    Aim("small supervisor", 11, worker=True),
+)
+
+
+@dataclass
+class Tally:
+    """What a storm came to."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, case: Case) -> None:
+        """Count what happened, and check it."""
+        attempts = [attempt for story in case.stories.values() for attempt in story.attempts]
+        repeats = sum(
+            len(again) - 1
+            for story in case.stories.values()
+            if len(again := [attempt for attempt in story.attempts if attempt.effects]) > 1
+        )
+        self.counts.update(
+            {
+                "jobs": sum(story.was_stored for story in case.stories.values()),
+                "attempts": len(attempts),
+                "repeated effects, all explained": repeats,
+                "leases superseded": len({attempt.began.holder for attempt in attempts if attempt.expelled}),
+                "completions with their own row": len(case.contents.paid),
+            }
+        )
+        self.problems += map(str, check_history(case))
+
+
+class Storm:
+    """One round on one file.
+
+    Args:
+        crew: the processes.
+        seed: what decides whom each signal hits, and what the programs do.
+    """
+
+    def __init__(self, crew: Crew, seed: int) -> None:
+        self.kills: Counter[str] = Counter()
+        self.stops = 0
+        self._crew = crew
+        self._random = random.Random(seed)
+
+    def rage(self, kills: int) -> None:
+        """Kill so many processes, one after another, and suspend others meanwhile."""
+        while self.kills.total() < kills:
+            self._fill_places()
+            pause = time.monotonic() + self._random.expovariate(1 / PAUSE)
+            while time.monotonic() < pause:
+                self._crew.listen(pause - time.monotonic())
+                self._crew.resume_due()
+            aim = self._random.choices(AIMS, [aim.weight for aim in AIMS])[0]
+            target = self._target(aim)
+            if target is None:
+                continue
+            if self._random.random() < SHARE_OF_STOPS and self._crew.stopped < MOST_STOPPED:
+                # Some shorter than a lease lasts, most of them long enough for others to take it over.
+                self.stops += self._crew.stop(target, self._random.choice([0.2, 2.5, 3.0, 3.5]))
+            elif self._crew.kill(target):
+                self.kills[target.role] += 1
+
+    def calm(self) -> None:
+        """Resume everybody, let them end, and let a fresh supervisor do what is left."""
+        crew = self._crew
+        crew.resume_due(everybody=True)
+        crew.wait_until(lambda: not any(member.condemned for member in crew.members), "the killed do not die")
+        for member in sorted(crew.members, key=lambda member: member.role != "producer"):
+            crew.dismiss(member)
+        supervisor = crew.start("supervisor")
+        drain(crew)
+        crew.dismiss(supervisor)
+
+    def _fill_places(self) -> None:
+        present = Counter(member.role for member in self._crew.members if not member.condemned)
+        for role, wanted in Counter(CREW).items():
+            for _ in range(wanted - present[role]):
+                self._crew.start(role, self._random.randrange(1_000_000))
+
+    def _target(self, aim: Aim) -> Target | None:
+        members = [
+            member for member in self._crew.members if member.role == aim.role and not member.condemned
+        ]
+        # Left alone for the most part, or none would wake up as one whose lease has passed to another.
+        if self._random.random() >= STOPPED_TOO:
+            members = [member for member in members if not self._crew.has_stopped(member)]
+        if not members:
+            return None
+        member = self._random.choice(members)
+        if not aim.worker:
+            return member.target
+        workers = self._crew.workers(member)
+        if self._random.random() >= UNBORN:
+            workers = [worker for worker in workers if self._crew.has_recorded(worker)]
+        return self._random.choice(workers) if workers else None
+
+
+def _round(tally: Tally, kills: int, seed: int) -> None:
+    durability = "full" if seed % 2 else "normal"
+    with ground(CHAOS_VISIBILITY=str(VISIBILITY), CHAOS_DURABILITY=durability) as crew:
+        storm = Storm(crew, seed)
+        try:
+            storm.rage(kills)
+            storm.calm()
+        except CrewError as error:
+            tally.problems.append(str(error))
+        crew.end()
+        tally.counts.update({"kills": storm.kills.total(), "stops": storm.stops})
+        tally.add(
+            Case(
+                read_history(crew.folder),
+                read_contents(crew.folder / "queue.db"),
+                visibility_timeout=VISIBILITY,
+            )
+        )
+
+
+def _orderly_round(tally: Tally, seed: int) -> None:
+    """Let one worker do everything, and nobody be killed: then the order can be seen from outside."""
+    with ground(CHAOS_DURABILITY="normal") as crew:
+        try:
+            filler = crew.start("filler", seed)
+            crew.wait_until(lambda: filler.status is not None, "the filler does not end")
+            supervisor = crew.start("small supervisor")
+            other = crew.start("filler", seed + 1)
+            crew.wait_until(lambda: other.status is not None, "the filler does not end")
+            drain(crew)
+            crew.dismiss(supervisor)
+        except CrewError as error:
+            tally.problems.append(str(error))
+        crew.end()
+        case = Case(read_history(crew.folder), read_contents(crew.folder / "queue.db"), orderly=True)
+        tally.add(case)
+
+
+def prove(size: int, seed: int) -> Proof:
+    """Kill so many processes, in rounds, and check after each."""
+    tally = Tally()
+    rounds = random.Random(seed)
+    left = size
+    while left > 0 and not tally.problems:
+        kills = min(left, KILLS_A_ROUND)
+        _round(tally, kills, rounds.randrange(1_000_000))
+        left -= kills
+    if not tally.problems:
+        _orderly_round(tally, seed)
+    return Proof("storm", seed, dict(tally.counts), tally.problems)
