@@ -25,15 +25,13 @@ from liteq.errors import (
     StoreUnavailableError,
 )
 from liteq.transports.sqlite.checkpoint import checkpoint, wal_size
-from liteq.transports.sqlite.opening import Durability, Opener, newer_store
+from liteq.transports.sqlite.opening import Durability, Opener, wrong_version
 from liteq.transports.sqlite.place import SideFolder, check_place
-from liteq.transports.sqlite.schema import VERSION
+from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
 
 __all__ = ["Database", "Unit"]
-
-READ_VERSION = "SELECT value FROM liteq_meta WHERE key = 'version'"
 
 
 class _UserConnection(sqlite3.Connection):
@@ -308,9 +306,9 @@ class Database:
     def _check_version(self, connection: sqlite3.Connection) -> None:
         cursor = connection.cursor()
         cursor.row_factory = None
-        (version,) = cursor.execute(READ_VERSION).fetchone()
-        if version != VERSION:
-            raise newer_store(self.path, version)
+        row = cursor.execute(READ_VERSION).fetchone()
+        if row != (VERSION,):
+            raise wrong_version(self.path, version_in(row))
 
     def check_still_open(self, connection: sqlite3.Connection) -> None:
         """Refuse to end a user's transaction that their own SQL has ended.

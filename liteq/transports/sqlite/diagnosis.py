@@ -13,6 +13,7 @@ from liteq.job import Finding, WorkerRecord
 from liteq.transports.sqlite.checkpoint import WAL_LIMIT
 from liteq.transports.sqlite.place import NETWORK_FILE_SYSTEMS, file_system_of, is_private
 from liteq.transports.sqlite.schema import VERSION, read_version
+from liteq.transports.sqlite.soundness import LATEST, UNSOUND
 
 __all__ = ["examine", "has_wal_fix", "sqlite_version"]
 
@@ -43,6 +44,7 @@ def examine(
         _file_system(path),
         *_permissions(path),
         _wal(wal_size),
+        _rows(connection),
         *_workers(workers, now),
         _clock(connection, now),
     ]
@@ -81,6 +83,19 @@ def _wal(size: int) -> Finding:
     return Finding("WAL size", ok, f"{size / 1e6:.1f} MB", advice)
 
 
+def _rows(connection: sqlite3.Connection) -> Finding:
+    (count,) = connection.execute(f"SELECT count(*) FROM liteq_jobs WHERE {UNSOUND}").fetchone()
+    if not count:
+        return Finding("rows", True, "no unfinished job is damaged")
+    advice = (
+        "Somebody else has written to this file, or it was damaged. A worker ends such jobs as FAILURE when "
+        "it meets them. Those whose stage is none of 0 to 3 it never meets: delete them by hand."
+    )
+    return Finding(
+        "rows", False, f"{count} unfinished {'job is' if count == 1 else 'jobs are'} damaged", advice
+    )
+
+
 def _workers(workers: Sequence[WorkerRecord], now: float) -> Iterator[Finding]:
     if not workers:
         yield Finding("workers", True, "none registered")
@@ -97,7 +112,9 @@ def _workers(workers: Sequence[WorkerRecord], now: float) -> Iterator[Finding]:
 
 
 def _clock(connection: sqlite3.Connection, now: float) -> Finding:
-    newest = connection.execute("SELECT enqueued FROM liteq_jobs ORDER BY seq DESC LIMIT 1").fetchone()
+    newest = connection.execute(
+        f"SELECT enqueued FROM liteq_jobs WHERE enqueued < {LATEST} ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
     ahead = 0.0 if newest is None else newest[0] - now
     ok = ahead < 60
     advice = None if ok else "The clock was set back; jobs will seem to come from the future for that long."

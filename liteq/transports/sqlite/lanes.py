@@ -11,8 +11,14 @@ from typing import NamedTuple
 
 from liteq.job import TaskOrigin
 from liteq.transports.sqlite.connection import Unit
+from liteq.transports.sqlite.soundness import DAMAGED, undecodable
 
 __all__ = ["Lane", "Lanes"]
+
+NAMES = (
+    "SELECT q.name, t.name FROM liteq_lanes l JOIN liteq_queues q ON q.id = l.queue "
+    "JOIN liteq_tasks t ON t.id = l.task WHERE l.id = ?"
+)
 
 
 class Lane(NamedTuple):
@@ -83,21 +89,34 @@ class Lanes:
             if origin is not None:
                 self._declared[lane.task] = origin
 
-    def name(self, connection: sqlite3.Connection, number: int) -> Lane:
-        """Return the names of a lane; `connection` is read only for one not met before."""
+    def find(self, connection: sqlite3.Connection, number: int) -> Lane | None:
+        """Return the names of a lane; `connection` is read only for one not met before.
+
+        None where the file is damaged: the number leads to no queue and task, or one of them has no name.
+        """
         lane = self._names.get(number)
         if lane is None:
-            lane = Lane(
-                *connection.execute(
-                    "SELECT q.name, t.name FROM liteq_lanes l JOIN liteq_queues q ON q.id = l.queue "
-                    "JOIN liteq_tasks t ON t.id = l.task WHERE l.id = ?",
-                    (number,),
-                ).fetchone()
-            )
+            names = _read_names(connection, number)
+            if names is None or not all(isinstance(name, str) for name in names):
+                return None
             # Read inside a transaction that may be rolled back, this could be a lane that never was; but
             # readers see committed lanes only, and a claiming transaction adds none.
-            self._names[number] = lane
+            lane = self._names[number] = Lane(*names)
         return lane
+
+    def name(self, connection: sqlite3.Connection, number: int) -> Lane:
+        """Return the names of a lane, for people: `DAMAGED` where there are none."""
+        return self.find(connection, number) or Lane(DAMAGED, DAMAGED)
+
+
+def _read_names(connection: sqlite3.Connection, number: int) -> tuple[str, str] | None:
+    try:
+        row: tuple[str, str] | None = connection.execute(NAMES, (number,)).fetchone()
+    except sqlite3.OperationalError as error:
+        if not undecodable(error):
+            raise
+        return None
+    return row
 
 
 def _intern(connection: sqlite3.Cursor, table: str, name: str) -> int:

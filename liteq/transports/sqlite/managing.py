@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from liteq.job import DEFAULT_RESULT_EXPIRES
+from liteq.transports.sqlite.soundness import LATEST, has_strays
 
 __all__ = ["discard_results", "forget", "next_sweep", "purge", "requeue", "revoke"]
 
@@ -26,10 +27,11 @@ FORGET_LATER = "UPDATE liteq_jobs SET ignore_result = 1 WHERE id = ?"
 DISCARD = """
     DELETE FROM liteq_jobs WHERE seq IN (
         SELECT seq FROM liteq_jobs WHERE stage = 3 AND discard <= ? ORDER BY discard LIMIT ?)"""
-NEXT_SWEEP = """
+# Text and blobs are greater than every number, and sort behind them.
+NEXT_SWEEP = f"""
     SELECT min(at) FROM (
-        SELECT min(discard) AS at FROM liteq_jobs WHERE stage = 3 AND discard IS NOT NULL
-        UNION ALL SELECT min(expires) FROM liteq_jobs WHERE stage < 2 AND expires IS NOT NULL)"""
+        SELECT min(discard) AS at FROM liteq_jobs WHERE stage = 3 AND discard < {LATEST}
+        UNION ALL SELECT min(expires) FROM liteq_jobs WHERE stage < 2 AND expires < {LATEST})"""
 
 
 def revoke(cursor: sqlite3.Cursor, job_ids: Sequence[str], now: float, reason: str) -> list[bool]:
@@ -64,6 +66,8 @@ def discard_results(cursor: sqlite3.Cursor, now: float, limit: int) -> int:
 
 
 def next_sweep(connection: sqlite3.Connection) -> float | None:
-    """Return when the next result or waiting job expires."""
+    """Return when the next result or waiting job expires; 0 if there are jobs that only a sweep can end."""
+    if has_strays(connection):
+        return 0.0
     at = connection.execute(NEXT_SWEEP).fetchone()[0]
     return None if at is None else float(at)

@@ -9,12 +9,18 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from liteq.errors import NewerStoreError, NotAQueueError, StoreBusyError, StoreUnavailableError
+from liteq.errors import (
+    NewerStoreError,
+    NotAQueueError,
+    StoreBusyError,
+    StoreError,
+    StoreUnavailableError,
+)
 from liteq.transports.sqlite.checkpoint import bound_wal
 from liteq.transports.sqlite.place import SideFolder
 from liteq.transports.sqlite.schema import VERSION, read_version, run_migrations
 
-__all__ = ["Durability", "Opener", "newer_store"]
+__all__ = ["Durability", "Opener", "wrong_version"]
 
 Durability = Literal["full", "normal"]
 
@@ -52,6 +58,8 @@ class Opener(NamedTuple):
                 "checkpoint_fullfsync = 1",
                 "temp_store = MEMORY",
                 "cache_size = -8000",
+                # What others have put into the schema, such as triggers, gets no functions that do anything.
+                f"trusted_schema = {int(factory is not sqlite3.Connection)}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
             bound_wal(connection)
@@ -91,8 +99,8 @@ class Opener(NamedTuple):
 
     def _is_current(self, connection: sqlite3.Connection) -> bool:
         version = read_version(connection)
-        if version > VERSION:
-            raise newer_store(self.path, version)
+        if version is None or version > VERSION:
+            raise wrong_version(self.path, version)
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         return version == VERSION and mode == "wal"
 
@@ -135,8 +143,13 @@ class Opener(NamedTuple):
             return
 
 
-def newer_store(path: Path, version: int) -> NewerStoreError:
-    """Return the error that says that a file's format is newer than this liteq."""
+def wrong_version(path: Path, version: int | None) -> StoreError:
+    """Return the error that says that a file's format is not this liteq's: newer, or none at all."""
+    if version is None or version <= VERSION:
+        return NotAQueueError(
+            f"{path}: the number of its format, in liteq_meta, is damaged. Stop all its programs, and "
+            "restore a backup."
+        )
     return NewerStoreError(
         f"{path}: made by a newer liteq (format {version}; this one knows {VERSION}). "
         "Nothing was touched; update liteq here."

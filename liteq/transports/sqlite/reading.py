@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 
-from liteq.job import Claim, Job, JobFilter, LaneCount
+from liteq.job import Claim, Job, JobFilter, LaneCount, TaskOrigin
 from liteq.transports.sqlite.lanes import Lanes
+from liteq.transports.sqlite.soundness import DAMAGED, Columns, read_rows
 
-__all__ = ["count_lanes", "find_jobs", "get_jobs", "leased_by"]
+__all__ = ["count_lanes", "find_jobs", "get_jobs", "leased_by", "list_origins"]
 
 COLUMNS = (
     "seq, id, lane, NULL, state, stage = 3, priority, enqueued, due, eta, expires, started, done, attempts, "
@@ -24,13 +26,36 @@ LEASED = """
         ignore_result, options
     FROM liteq_jobs WHERE stage = 2 AND holder = ? ORDER BY token, priority DESC, due, seq"""
 COUNT = "SELECT lane, state, stage, count(*) FROM liteq_jobs GROUP BY lane, state, stage"
-STATIONS = ("ready", "delayed", "leased", "finished")
+STATIONS = {0: "ready", 1: "delayed", 2: "leased", 3: "finished"}
+ORIGINS = "SELECT name, module, root, directory FROM liteq_tasks WHERE module IS NOT NULL ORDER BY id"
+
+_NUMBER = ((int,), 0)
+_MAYBE_NUMBER = ((int, type(None)), None)
+_TIME = ((float, int), 0.0)
+_MAYBE_TIME = ((float, int, type(None)), None)
+_TEXT = ((str,), DAMAGED)
+_MAYBE_TEXT = ((str, type(None)), DAMAGED)
+_BYTES = ((bytes,), b"")
+_MAYBE_BYTES = ((bytes, type(None)), b"")
+_ANYTHING = ((int, float, str, bytes, type(None)), None)
+
+# In the order of `COLUMNS` and of `Job`.
+_JOB = Columns(
+    *(_NUMBER, _TEXT, _ANYTHING, _ANYTHING, _TEXT, _MAYBE_NUMBER, _NUMBER, _TIME, _TIME, _MAYBE_TIME),
+    *(_MAYBE_TIME, _MAYBE_TIME, _MAYBE_TIME, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _ANYTHING, _MAYBE_NUMBER),
+    *(_TEXT, _BYTES, _MAYBE_BYTES, _MAYBE_BYTES, _MAYBE_TEXT),
+)
+# In the order of `LEASED` and of `Claim`.
+_CLAIM = Columns(
+    *(_NUMBER, _NUMBER, _TEXT, _ANYTHING, _ANYTHING, _BYTES, _TEXT, _NUMBER, _TIME, _MAYBE_TIME, _MAYBE_TIME),
+    *(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _ANYTHING, _MAYBE_BYTES),
+)
 _LANE = 2
 
 
 def _job(connection: sqlite3.Connection, lanes: Lanes, row: Sequence[object]) -> Job:
     lane = lanes.name(connection, row[_LANE])  # type: ignore[arg-type]  # the column is an INTEGER
-    job = Job._make(row)
+    job = Job._make(_JOB.mend(row))
     return job._replace(
         task=lane.task, queue=lane.queue, finished=bool(job.finished), ignore_result=bool(job.ignore_result)
     )
@@ -40,8 +65,8 @@ def get_jobs(connection: sqlite3.Connection, lanes: Lanes, job_ids: Sequence[str
     """Read jobs by id, in the order asked."""
     found: list[Job | None] = []
     for job_id in job_ids:
-        row = connection.execute(BY_ID, (job_id,)).fetchone()
-        found.append(None if row is None else _job(connection, lanes, row))
+        rows = read_rows(connection, BY_ID, (job_id,))
+        found.append(_job(connection, lanes, rows[0]) if rows else None)
     return found
 
 
@@ -66,25 +91,31 @@ def find_jobs(connection: sqlite3.Connection, lanes: Lanes, which: JobFilter) ->
         conditions.append("stage = 3 AND done >= ?")
         parameters.append(which.done_since)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = connection.execute(
-        f"SELECT {COLUMNS} FROM liteq_jobs {where} ORDER BY seq DESC LIMIT ?", (*parameters, which.limit)
-    ).fetchall()
+    statement = f"SELECT {COLUMNS} FROM liteq_jobs {where} ORDER BY seq DESC LIMIT ?"
+    rows = read_rows(connection, statement, (*parameters, which.limit))
     return [_job(connection, lanes, row) for row in rows]
 
 
 def count_lanes(connection: sqlite3.Connection, lanes: Lanes) -> list[LaneCount]:
-    """Count jobs by queue, task, state and station."""
-    counts = []
-    for number, state, stage, jobs in connection.execute(COUNT).fetchall():
+    """Count jobs by queue, task, state and station; `DAMAGED` stands for what is none of these."""
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for number, state, stage, jobs in read_rows(connection, COUNT):
         lane = lanes.name(connection, number)
-        counts.append(LaneCount(lane.queue, lane.task, state, STATIONS[stage], jobs))
-    return sorted(counts)
+        shown = state if isinstance(state, str) else DAMAGED
+        counts[lane.queue, lane.task, shown, STATIONS.get(stage, DAMAGED)] += jobs
+    return [LaneCount(*lane, jobs) for lane, jobs in sorted(counts.items())]
 
 
 def leased_by(connection: sqlite3.Connection, lanes: Lanes, holder: int) -> list[Claim]:
     """Read what a holder has under lease, in the order in which it claimed."""
     claims = []
-    for row in connection.execute(LEASED, (holder,)).fetchall():
+    for row in read_rows(connection, LEASED, (holder,)):
         lane = lanes.name(connection, row[3])
-        claims.append(Claim._make(row)._replace(task=lane.task, queue=lane.queue))
+        claims.append(Claim._make(_CLAIM.mend(row))._replace(task=lane.task, queue=lane.queue))
     return claims
+
+
+def list_origins(connection: sqlite3.Connection) -> list[TaskOrigin]:
+    """Read where tasks live, as far as that is written in words."""
+    rows = read_rows(connection, ORIGINS)
+    return [TaskOrigin(*row) for row in rows if all(type(part) is str and "\0" not in part for part in row)]

@@ -16,7 +16,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-__all__ = ["INLINE_PAYLOAD", "MIGRATIONS", "SCHEMA", "VERSION", "read_version", "run_migrations"]
+__all__ = [
+    "INLINE_PAYLOAD",
+    "MIGRATIONS",
+    "READ_VERSION",
+    "SCHEMA",
+    "VERSION",
+    "read_version",
+    "run_migrations",
+    "version_in",
+]
 
 INLINE_PAYLOAD = 1024
 """Bytes; larger payloads are kept apart from the job's row."""
@@ -95,23 +104,28 @@ MIGRATIONS: tuple[Sequence[str], ...] = (SCHEMA,)
 
 VERSION = len(MIGRATIONS)
 
+READ_VERSION = "SELECT value FROM liteq_meta WHERE key = 'version'"
 
-def read_version(connection: sqlite3.Connection) -> int:
-    """Return the version of the liteq tables in this database; 0 if it has none."""
+
+def read_version(connection: sqlite3.Connection) -> int | None:
+    """Return the version of the liteq tables in this database: 0 if it has none, None if it is damaged."""
     found = connection.execute(
         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'liteq_meta'"
     ).fetchone()
-    if found is None:
-        return 0
-    row = connection.execute("SELECT value FROM liteq_meta WHERE key = 'version'").fetchone()
-    return row[0] if row is not None and isinstance(row[0], int) else 0
+    return 0 if found is None else version_in(connection.execute(READ_VERSION).fetchone())
+
+
+def version_in(row: tuple[object] | None) -> int | None:
+    """Return the version that a row of `READ_VERSION` says; None if it says none."""
+    version = None if row is None else row[0]
+    return version if isinstance(version, int) and version > 0 else None
 
 
 def run_migrations(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Bring the tables to the newest version in one transaction; the caller keeps others out."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statements in migrations[read_version(connection) :]:
+        for statements in migrations[read_version(connection) or 0 :]:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(

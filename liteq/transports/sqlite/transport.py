@@ -27,7 +27,7 @@ from liteq.job import (
     WorkerRecord,
 )
 from liteq.transport import Listener, RunningSlot, Transport
-from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry
+from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry, soundness
 from liteq.transports.sqlite.checkpoint import KEPT_WAL
 from liteq.transports.sqlite.claiming import Holder, new_token
 from liteq.transports.sqlite.connection import Database, Unit
@@ -275,10 +275,7 @@ class SqliteTransport(Transport):
 
     def origins(self) -> list[TaskOrigin]:
         with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT name, module, root, directory FROM liteq_tasks WHERE module IS NOT NULL ORDER BY id"
-            ).fetchall()
-        return [TaskOrigin(*row) for row in rows]
+            return reading.list_origins(connection)
 
     def revoke(self, job_ids: Sequence[str], now: float, reason: str) -> list[bool]:
         with self._database.write() as unit:
@@ -313,9 +310,10 @@ class SqliteTransport(Transport):
             cursor = unit.connection.cursor()
             expired = claiming.expire_waiting(cursor, now, limit)
             discarded = managing.discard_results(cursor, now, limit)
+            strays = soundness.end_strays(unit.connection, now, limit)
         if expired:
             self._bells.ring_for_results(expired)
-        return len(expired) + discarded
+        return len(expired) + discarded + strays
 
     def next_sweep(self) -> float | None:
         with self._database.read() as connection:
