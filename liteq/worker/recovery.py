@@ -6,27 +6,23 @@ lives, or may live, loses its leases only after two looks at the same unchanged 
 two of its heartbeats apart on the monotonic clock. A clock that was set forward makes leases run out, and
 one that was set back lets them end later than any renewal could; the next renewal mends both. Time in
 which the looker itself slept does not count, because the others may have slept as well.
-
-A worker whose job holds the interpreter in C lives, but cannot hand back what it has claimed and not begun;
-that is taken back from it by its supervisor.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from liteq.clock import Clock
 from liteq.errors import WorkerLostError
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Running, Transition, WorkerRecord
-from liteq.lifecycle import Lost, Returned, decide
+from liteq.lifecycle import Lost, decide
 from liteq.retry import Random
 from liteq.transport import Transport
-from liteq.worker.batching import TAKE_BACK_AFTER
 
-__all__ = ["Recovery", "is_running", "waiting_behind"]
+__all__ = ["Recovery", "is_running"]
 
 MOMENT = 0.2
 """Seconds that a dead worker's own supervisor gets before others step in."""
@@ -52,7 +48,8 @@ class Recovery:
         self._looked_at = clock.monotonic()
         self._pause = 0.0
         self._is_alone = False
-        self._own: list[WorkerRecord] = []
+        self.own: list[WorkerRecord] = []
+        """The caller's own workers as the last look saw them."""
 
     @property
     def is_watching(self) -> bool:
@@ -63,11 +60,6 @@ class Recovery:
     def is_alone(self) -> bool:
         """Whether the last look found nobody but the caller's own workers, and no leases that ran out."""
         return self._is_alone
-
-    @property
-    def is_working(self) -> bool:
-        """Whether the last look found jobs in the hands of the caller's own workers."""
-        return any(record.leases for record in self._own)
 
     def look(self, own: Collection[int] = ()) -> list[Transition]:
         """Look at all workers once; return what was decided about the jobs that were taken over.
@@ -85,29 +77,8 @@ class Recovery:
         known = {record.holder for record in records}
         self._suspects = {holder: seen for holder, seen in self._suspects.items() if holder in known}
         self._is_alone = known.issubset(own) and not self._suspects
-        self._own = [record for record in records if record.holder in own]
+        self.own = [record for record in records if record.holder in own]
         return settled
-
-    def take_back(self) -> list[Transition]:
-        """Hand back what waits in the caller's own workers behind a job that has run for too long.
-
-        Goes by what the last look saw, and does nothing where the worker itself has handed it back.
-        """
-        taken: list[Transition] = []
-        for record in self._own:
-            running = record.running
-            if record.leases < 2 or running is None:
-                continue
-            if self._clock.monotonic() - running.since >= TAKE_BACK_AFTER:
-                taken += self._take_from(record.holder, running)
-        return taken
-
-    def _take_from(self, holder: int, running: Running) -> list[Transition]:
-        now = self._clock.wall()
-        behind = waiting_behind(self._transport.leases(holder), running)
-        decided = [decide(claim, Returned(), now, self._random) for claim in behind]
-        refused = self._transport.settle(holder, decided, now) if decided else []
-        return [returned for returned in decided if returned not in refused]
 
     def _is_gone(self, record: WorkerRecord, own: Collection[int]) -> bool:
         """Decide whether a worker is gone for good, and if so expel it."""
@@ -167,23 +138,6 @@ class Recovery:
 def is_running(running: Running | None, claim: Claim) -> bool:
     """Tell whether this claim is the one that its worker published as running."""
     return running is not None and (running.seq, running.token) == (claim.seq, claim.token)
-
-
-def waiting_behind(claims: Sequence[Claim], running: Running) -> Sequence[Claim]:
-    """Return those of a holder's claims that it has not begun.
-
-    A worker runs its jobs in the order in which it has claimed them, and claims no more before it has stored
-    what became of them. So those before the running one are finished, though perhaps nobody knows it yet, and
-    those behind it are not begun. Nothing can be said if the running one is no longer among them.
-
-    Args:
-        claims: all that it has under lease, in the order in which it claimed them.
-        running: what it had published as running before they were read.
-    """
-    for place, claim in enumerate(claims):
-        if is_running(running, claim):
-            return claims[place + 1 :]
-    return ()
 
 
 def _seems_alive(pid: int) -> bool:

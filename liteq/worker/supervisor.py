@@ -29,6 +29,7 @@ from liteq.worker.log import LOGGER
 from liteq.worker.position import Position
 from liteq.worker.process import Exited, Said, WorkerProcess
 from liteq.worker.recovery import Recovery
+from liteq.worker.taking_back import TakingBack
 from liteq.worker.upkeep import Upkeep
 from liteq.worker.verdict import Death, describe_exit, judge
 
@@ -80,6 +81,7 @@ class Supervisor:
         self._upkeep = Upkeep(transport, self._clock)
         self._agenda = Agenda(self._clock)
         self._limits = TimeLimits(transport, self._clock)
+        self._taking_back = TakingBack(transport, self._clock, random)
         self._stopping = False
         self._killing = False
         self._asked: set[WorkerProcess] = set()
@@ -130,6 +132,7 @@ class Supervisor:
                 self._step()
         finally:
             self._end_all()
+            self._taking_back.close()
             self._upkeep.close()
             self.ready.set()
         if self._failure is not None:
@@ -335,13 +338,13 @@ class Supervisor:
         own = [p.process.holder for p in self._positions if p.process and p.process.holder is not None]
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
-        for returned in self._recovery.take_back():
-            LOGGER.info("Job %s goes back: the job before it holds its worker's interpreter.", returned.id)
+        self._taking_back.look(self._recovery.own)
         self._bid_farewell()
         if self._recovery.is_watching:
             return SOON
         # Of its own workers' deaths it learns by itself, and their leases it renews itself.
-        quiet = self._recovery.is_alone and not self._recovery.is_working and not self._stopping
+        works = any(record.leases for record in self._recovery.own)
+        quiet = self._recovery.is_alone and not works and not self._stopping
         return min(LOOK_INTERVAL_ALONE, self._heartbeat) if quiet else LOOK_INTERVAL
 
     def _bid_farewell(self) -> None:

@@ -18,7 +18,8 @@ from liteq.testing.clock import ManualClock
 from liteq.transports.memory import MemoryTransport
 from liteq.transports.memory.waking import MemorySlot
 from liteq.worker.batching import BEGIN_WITHIN, TAKE_BACK_AFTER
-from liteq.worker.recovery import Recovery, waiting_behind
+from liteq.worker.recovery import Recovery
+from liteq.worker.taking_back import TakingBack, waiting_behind
 
 WORKER = WorkerInfo("one", "host", 1, 1)
 
@@ -39,16 +40,20 @@ def test_what_is_behind_the_running_job_goes_back_uncharged_and_nothing_else(
     place = data.draw(st.integers(0, jobs - 1))
     clock = ManualClock(wall=0.0, monotonic=time.monotonic())
     recovery = Recovery(transport, clock, lambda: 0.5)
+    taking_back = TakingBack(transport, clock, lambda: 0.5)
     transport.slot(holder).begin(claims[place].seq, claims[place].token, None)
 
     def taken() -> list[str]:
         recovery.look([holder])
-        return [returned.id for returned in recovery.take_back()]
+        before = {claim.id for claim in transport.leases(holder)}
+        taking_back.look(recovery.own)
+        taking_back.close()
+        return sorted(before - {claim.id for claim in transport.leases(holder)})
 
     clock.advance(TAKE_BACK_AFTER - 0.5)
     assert taken() == []
     clock.advance(0.6)
-    assert taken() == [claim.id for claim in claims[place + 1 :]]
+    assert taken() == sorted(claim.id for claim in claims[place + 1 :])
     assert taken() == []
     assert transport.leases(holder) == claims[: place + 1]
     returned = transport.get([claim.id for claim in claims[place + 1 :]])
@@ -60,11 +65,14 @@ def test_nothing_is_taken_from_a_worker_that_rests_or_is_somebody_elses() -> Non
     holder, claims = holding(transport, 3)
     clock = ManualClock(wall=0.0, monotonic=time.monotonic() + 60)
     recovery = Recovery(transport, clock, lambda: 0.5)
+    taking_back = TakingBack(transport, clock, lambda: 0.5)
     recovery.look([holder])
-    assert recovery.take_back() == []
+    taking_back.look(recovery.own)
+    taking_back.close()
     transport.slot(holder).begin(claims[0].seq, claims[0].token, None)
     recovery.look([])
-    assert recovery.take_back() == []
+    taking_back.look(recovery.own)
+    taking_back.close()
     assert len(transport.leases(holder)) == 3
 
 
@@ -81,16 +89,18 @@ class Stalled(MemoryTransport):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
         self.clock = clock
-        self.recovery = Recovery(self, clock, lambda: 0.5)
+        self.taking_back = TakingBack(self, clock, lambda: 0.5)
         self.holder = 0
-        self.taken: list[str] = []
+        self.taken: set[str] = set()
         self.stall_at_publication = False
         self.trouble_at_settlement = False
 
     def stall(self) -> None:
         self.clock.advance(TAKE_BACK_AFTER + BEGIN_WITHIN)
-        self.recovery.look([self.holder])
-        self.taken += [returned.id for returned in self.recovery.take_back()]
+        before = {claim.id for claim in self.leases(self.holder)}
+        self.taking_back.look(self.workers())
+        self.taking_back.close()
+        self.taken |= before - {claim.id for claim in self.leases(self.holder)}
 
     def slot(self, holder: int) -> MemorySlot:
         self.holder = holder
