@@ -247,7 +247,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @fault("a worker that does not ask whether a job is still its own")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Desk, "may_begin", lambda self, job: True)
+    patch.setattr(Desk, "is_held", lambda self: True)
 
 
 @fault("a supervisor that lets go of a dead worker before it has settled for it")

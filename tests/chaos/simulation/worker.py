@@ -152,10 +152,11 @@ class Worker:
         self.phase = Phase.CHECK if job.max_crashes == 0 else Phase.RUN
 
     def _check(self) -> None:
-        if self.desk.may_begin(self._claimed()):
+        if self.desk.is_held():
             self.phase = Phase.RUN
         else:
             self._show(None)
+            self.desk.hand_back(self._claimed())
             self.phase = Phase.TURN
 
     def _run(self) -> None:
