@@ -158,6 +158,13 @@ class Crew:
         """Tell whether a worker is ready: it writes its history once it has registered."""
         return any(self.folder.glob(f"worker-{worker.pid}-*"))
 
+    def is_busy(self, target: Target) -> bool:
+        """Tell whether a process is in the middle of a job, as far as its history goes."""
+        for path in self.folder.glob(f"*-{target.pid}-*"):
+            last = path.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[2]
+            return last.startswith((b'["Began"', b'["Effect"'))
+        return False
+
     # ---- signals ---------------------------------------------------------------------------------
 
     def kill(self, target: Target) -> bool:
@@ -197,7 +204,8 @@ class Crew:
         self._send(member.target, signal.SIGTERM, "TERM")
         self.wait_until(lambda: member.status is not None, f"a {member.role} does not stop when asked to")
         # One that was so young that it had no handler yet ends by the signal; it had no workers either.
-        if member.status not in (0, -signal.SIGTERM):
+        # One that was killed has its killer to answer for it, to the checker; a task may kill its own worker.
+        if member.status not in (0, -signal.SIGTERM, -signal.SIGKILL):
             raise CrewError(f"a {member.role} was asked to stop, and ended with status {member.status}")
 
     def _send(self, target: Target, number: signal.Signals, name: str) -> bool:

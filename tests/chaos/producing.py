@@ -36,6 +36,10 @@ from liteq.errors import ResultTimeoutError, TaskRevokedError
 
 __all__ = ["CALLS", "Producer", "backlog"]
 
+ENOUGH = 50
+"""Jobs that are ready, beyond which a producer waits: what is left has to be done when the storm is over."""
+LOOKS = 0.1
+"""How often a producer looks how many there are."""
 SHARED_IDS = 6
 """Ids that all producers of a storm use again and again."""
 
@@ -76,6 +80,9 @@ class Producer:
         while not is_over.is_set():
             self._random.choices(kinds, weights)[0]()
             is_over.wait(self._random.expovariate(1 / self._pause))
+            if self._random.random() < LOOKS:
+                while _ready() > ENOUGH and not is_over.is_set():
+                    is_over.wait(0.1)
         if self._own is not None:
             self._own.close()
 
@@ -217,6 +224,10 @@ class Producer:
             recorder.write(Read(id=job_id, state="FAILURE", value=type(value).__name__))
         elif isinstance(value, str):
             recorder.write(Read(id=job_id, state="SUCCESS", value=value))
+
+
+def _ready() -> int:
+    return sum(lane.jobs for lane in q.transport.count() if lane.waiting == "ready")
 
 
 def backlog(seed: int, jobs: int) -> None:

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from chaos.producing import CALLS, Producer, backlog
@@ -76,14 +77,9 @@ def host(seed: int) -> None:
     _produce(seed, q.start_workers(1, loglevel="ERROR"))
 
 
-def supervise(seed: int) -> None:
-    """Run two worker processes."""
-    liteq(["worker", APP, "-c", "2", "-l", "ERROR"])
-
-
-def supervise_one(seed: int) -> None:
-    """Run one worker process."""
-    liteq(["worker", APP, "-c", "1", "-l", "ERROR"])
+def supervise(workers: int, seed: int) -> None:
+    """Run worker processes."""
+    liteq(["worker", APP, "-c", str(workers), "-l", "ERROR"])
 
 
 def work_alone(seed: int) -> None:
@@ -105,8 +101,9 @@ def call(what: Sequence[Any]) -> None:
 ROLES: Mapping[str, Callable[[Any], None]] = {
     "producer": produce,
     "host": host,
-    "supervisor": supervise,
-    "small supervisor": supervise_one,
+    "supervisor": partial(supervise, 2),
+    "small supervisor": partial(supervise, 1),
+    "large supervisor": partial(supervise, 4),
     "lone worker": work_alone,
     "filler": fill,
     "caller": call,

@@ -27,15 +27,18 @@ KILLS_A_ROUND = 250
 """Each round has a file and a history of its own, so that a long storm eats neither memory nor disk."""
 VISIBILITY = 1.0
 """Seconds that a lease lasts without renewal."""
-PAUSE = 0.055
+PAUSE = 0.065
 """Seconds between two kills, on average."""
-SHARE_OF_STOPS = 0.2
+SHARE_OF_STOPS = 0.25
 """How many signals of one suspend a process instead of killing one, while not too many are suspended."""
-MOST_STOPPED = 3
+MOST_STOPPED = 4
 
+TRIES = 5
 UNBORN = 0.03
 """How often a worker may be hit before it is ready; its supervisor gives up after three in a row."""
 
+BUSY = 0.7
+"""How often one that is in the middle of a job is chosen before others of its kind."""
 STOPPED_TOO = 0.1
 """How often those who are suspended, and their supervisors, may be hit as well."""
 
@@ -47,19 +50,21 @@ class Aim(NamedTuple):
     """Whom a signal is for: a process of this role, or one of its workers."""
 
     role: str
-    weight: int
+    to_kill: int
+    to_stop: int
+    """How often, beside the others."""
     worker: bool = False
 
 
 AIMS = (
-    Aim("producer", 22),
-    Aim("lone worker", 18),
-    Aim("host", 4),
-    Aim("supervisor", 5),
-    Aim("small supervisor", 5),
-    Aim("host", 5, worker=True),
-    Aim("supervisor", 30, worker=True),
-    Aim("small supervisor", 11, worker=True),
+    Aim("producer", 22, 3),
+    Aim("lone worker", 18, 5),
+    Aim("host", 4, 1),
+    Aim("supervisor", 5, 2),
+    Aim("small supervisor", 5, 1),
+    Aim("host", 5, 2, worker=True),
+    Aim("supervisor", 30, 6, worker=True),
+    Aim("small supervisor", 11, 3, worker=True),
 )
 
 
@@ -112,15 +117,10 @@ class Storm:
             while time.monotonic() < pause:
                 self._crew.listen(pause - time.monotonic())
                 self._crew.resume_due()
-            aim = self._random.choices(AIMS, [aim.weight for aim in AIMS])[0]
-            target = self._target(aim)
-            if target is None:
-                continue
             if self._random.random() < SHARE_OF_STOPS and self._crew.stopped < MOST_STOPPED:
-                # Some shorter than a lease lasts, most of them long enough for others to take it over.
-                self.stops += self._crew.stop(target, self._random.choice([0.2, 2.5, 3.0, 3.5]))
-            elif self._crew.kill(target):
-                self.kills[target.role] += 1
+                self._stop_one()
+            else:
+                self._kill_one()
 
     def calm(self) -> None:
         """Resume everybody, let them end, and let a fresh supervisor do what is left."""
@@ -129,7 +129,7 @@ class Storm:
         crew.wait_until(lambda: not any(member.condemned for member in crew.members), "the killed do not die")
         for member in sorted(crew.members, key=lambda member: member.role != "producer"):
             crew.dismiss(member)
-        supervisor = crew.start("supervisor")
+        supervisor = crew.start("large supervisor")
         drain(crew)
         crew.dismiss(supervisor)
 
@@ -139,22 +139,40 @@ class Storm:
             for _ in range(wanted - present[role]):
                 self._crew.start(role, self._random.randrange(1_000_000))
 
-    def _target(self, aim: Aim) -> Target | None:
+    def _kill_one(self) -> None:
+        target = self._target([aim.to_kill for aim in AIMS])
+        if target is not None and self._crew.kill(target):
+            self.kills[target.role] += 1
+
+    def _stop_one(self) -> None:
+        target = self._target([aim.to_stop for aim in AIMS])
+        if target is not None:
+            # Some shorter than a lease lasts, most of them long enough for others to take it over.
+            self.stops += self._crew.stop(target, self._random.choice([0.3, 4.0, 4.0, 4.5]))
+
+    def _target(self, weights: list[int]) -> Target | None:
+        """Choose whom the next signal is for; None if nobody was there in some tries."""
+        for aim in self._random.choices(AIMS, weights, k=TRIES):
+            targets = self._targets(aim)
+            if targets:
+                # Mostly one of those that are in the middle of a job.
+                busy = [target for target in targets if self._crew.is_busy(target)]
+                return self._random.choice(busy if busy and self._random.random() < BUSY else targets)
+        return None
+
+    def _targets(self, aim: Aim) -> list[Target]:
         members = [
             member for member in self._crew.members if member.role == aim.role and not member.condemned
         ]
         # Left alone for the most part, or none would wake up as one whose lease has passed to another.
         if self._random.random() >= STOPPED_TOO:
             members = [member for member in members if not self._crew.has_stopped(member)]
-        if not members:
-            return None
-        member = self._random.choice(members)
         if not aim.worker:
-            return member.target
-        workers = self._crew.workers(member)
-        if self._random.random() >= UNBORN:
-            workers = [worker for worker in workers if self._crew.has_recorded(worker)]
-        return self._random.choice(workers) if workers else None
+            return [member.target for member in members]
+        workers = [worker for member in members for worker in self._crew.workers(member)]
+        if self._random.random() < UNBORN:
+            return workers
+        return [worker for worker in workers if self._crew.has_recorded(worker)]
 
 
 def _round(tally: Tally, kills: int, seed: int) -> None:
