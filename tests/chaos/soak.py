@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,7 @@ __all__ = ["Sample", "judge", "measure", "prove"]
 
 TESTS = Path(__file__).parents[1]
 MB = 1024 * 1024
+WORKERS = 2
 INTERVAL = 1.0
 """Seconds between two samples."""
 PATIENCE = 20.0
@@ -65,13 +66,18 @@ class Sample:
 
 def measure(seconds: float, seed: int) -> list[Sample]:
     """Let a producer, a supervisor and two workers run for so long, and look at them every second."""
-    with tempfile.TemporaryDirectory(prefix="liteq-soak-") as name:
+    with tempfile.TemporaryDirectory(prefix="liteq-soak-") as name, ExitStack() as running:
         folder = Path(name)
-        with _program(folder, "chaos.soak_app", str(seed)) as producer:
-            _wait_for(folder / "queue.db-wal", producer)
-            command = ("liteq", "worker", "chaos.soak_app:q", "-c", "2", "-l", "CRITICAL")
-            with _program(folder, *command) as supervisor:
-                return list(_samples(folder, seconds, producer, supervisor))
+        database = folder / "queue.db"
+        producer = running.enter_context(_program(folder, "chaos.soak_app", str(seed)))
+        _wait_until(database.exists, producer)
+        connection = running.enter_context(closing(sqlite3.connect(database, timeout=PATIENCE)))
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        _wait_until(lambda: _count(connection, "sqlite_master WHERE name = 'kept'") == 1, producer)
+        command = ("liteq", "worker", "chaos.soak_app:q", "-c", str(WORKERS), "-l", "CRITICAL")
+        supervisor = running.enter_context(_program(folder, *command))
+        _wait_until(lambda: _count(connection, "liteq_workers") == WORKERS, supervisor)
+        return list(_samples(connection, database, seconds, producer, supervisor))
 
 
 @contextmanager
@@ -95,42 +101,43 @@ def _program(folder: Path, *module: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(PATIENCE)
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+def _wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not path.exists():
+    while not holds():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def _samples(
-    folder: Path, seconds: float, producer: subprocess.Popen[bytes], supervisor: subprocess.Popen[bytes]
+    connection: sqlite3.Connection,
+    database: Path,
+    seconds: float,
+    producer: subprocess.Popen[bytes],
+    supervisor: subprocess.Popen[bytes],
 ) -> Iterator[Sample]:
-    database = folder / "queue.db"
-    with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        began = seen = time.time()
-        while seen - began < seconds:
-            time.sleep(INTERVAL)
-            now = time.time()
-            (done,) = connection.execute(
-                "SELECT count(*) FROM liteq_jobs WHERE stage = 3 AND done >= ? AND done < ?", (seen, now)
-            ).fetchone()
-            (waiting,) = connection.execute("SELECT count(*) FROM liteq_jobs WHERE stage = 0").fetchone()
-            pids = {"producer": producer.pid, "supervisor": supervisor.pid}
-            workers = sorted(_children(supervisor.pid))
-            pids |= {f"worker {number}": pid for number, pid in enumerate(workers, 1)}
-            yield Sample(
-                wal=Path(f"{database}-wal").stat().st_size,
-                file=database.stat().st_size,
-                memory={name: _private_memory(pid) for name, pid in pids.items()},
-                descriptors={
-                    name: len(list(Path(f"/proc/{pid}/fd").iterdir())) for name, pid in pids.items()
-                },
-                rate=done / (now - seen),
-                waiting=waiting,
-            )
-            seen = now
+    began = seen = time.time()
+    while seen - began < seconds:
+        time.sleep(INTERVAL)
+        now = time.time()
+        done = _count(connection, "liteq_jobs WHERE stage = 3 AND done >= ? AND done < ?", seen, now)
+        workers = sorted(_children(supervisor.pid))
+        pids = {"producer": producer.pid, "supervisor": supervisor.pid}
+        pids |= {f"worker {number}": pid for number, pid in enumerate(workers, 1)}
+        yield Sample(
+            wal=Path(f"{database}-wal").stat().st_size,
+            file=database.stat().st_size,
+            memory={name: _private_memory(pid) for name, pid in pids.items()},
+            descriptors={name: len(list(Path(f"/proc/{pid}/fd").iterdir())) for name, pid in pids.items()},
+            rate=done / (now - seen),
+            waiting=_count(connection, "liteq_jobs WHERE stage = 0"),
+        )
+        seen = now
+
+
+def _count(connection: sqlite3.Connection, what: str, *parameters: float) -> int:
+    (found,) = connection.execute(f"SELECT count(*) FROM {what}", parameters).fetchone()
+    return int(found)
 
 
 def _children(parent: int) -> list[int]:
