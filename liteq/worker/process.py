@@ -14,12 +14,24 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from liteq.job import Running
 from liteq.worker.config import BOOT, WorkerConfig
 
 __all__ = ["Exited", "Said", "WorkerProcess"]
+
+
+_LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes; a line of a message that is longer is none."""
+_MESSAGES: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "hello": {"holder": int, "tasks": dict, "visibility_timeout": (int, float)},
+    "limit": {},
+    "idle": {},
+    "failed": {"error": str},
+    "end": {},
+}
+"""The kinds of messages, and what they must hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +142,10 @@ class WorkerProcess:
 
     def _read(self, reading: int) -> None:
         with open(reading, "rb") as pipe:
-            for line in pipe:
-                with contextlib.suppress(ValueError):
-                    self._report(Said(self, json.loads(line)))
+            while line := pipe.readline(_LONGEST_LINE):
+                message = _understood(line)
+                if message is not None:
+                    self._report(Said(self, message))
 
     def _wait(self, reader: threading.Thread) -> None:
         status = self._popen.wait()
@@ -146,6 +159,19 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             if self._popen.stdin is not None:
                 self._popen.stdin.close()
+
+
+def _understood(line: bytes) -> Mapping[str, Any] | None:
+    """Return a worker's message; None if it is none, for a task can write into the pipe as well."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kind = message.get("type") if isinstance(message, dict) else None
+    needed = _MESSAGES.get(kind) if isinstance(kind, str) else None
+    if needed is None or not all(isinstance(message.get(name), type_) for name, type_ in needed.items()):
+        return None
+    return cast(Mapping[str, Any], message)
 
 
 def _first_line(config: WorkerConfig, messages: int) -> dict[str, Any]:
