@@ -26,10 +26,11 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from liteq.app.opening import open_transport
 from liteq.clock import SystemClock
@@ -139,9 +140,20 @@ def main(boot: Mapping[str, Any]) -> int:
         end = _work(config, messages, control)
     except LiteqError as error:
         messages.send("failed", error=str(error))
-        return CANNOT
+        _end(CANNOT)
+    except BaseException:
+        traceback.print_exc()
+        _end(1)
     messages.send("end", reason=end.value)
     return 0
+
+
+def _end(status: int) -> NoReturn:
+    """End the process at once: a thread that some task has left must not keep it, nor run on alone."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(status)
 
 
 def _work(config: WorkerConfig, messages: _Messages, control: _Control) -> LoopEnd:
