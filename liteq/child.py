@@ -44,6 +44,7 @@ from liteq.worker.executor import Executor
 from liteq.worker.imports import import_tasks, load_app, settings_on
 from liteq.worker.log import set_up_logging
 from liteq.worker.loop import LoopEnd, WorkerLoop
+from liteq.worker.surroundings import OwnSurroundings, Surroundings
 
 __all__ = ["main"]
 
@@ -60,6 +61,8 @@ class _Messages:
         self.descriptor = _adopt(descriptor)
         self._lock = threading.Lock()
         self._poke_at = 0.0
+        about = os.fstat(self.descriptor)
+        self._identity = about.st_dev, about.st_ino
         if os.name == "posix":
             os.set_blocking(self.descriptor, False)
 
@@ -74,7 +77,7 @@ class _Messages:
         """Send one message; an optional one is left out if the pipe is full."""
         data = json.dumps({"type": kind, **values}).encode() + b"\n"
         with self._lock:
-            while data:
+            while data and self._is_there():
                 try:
                     data = data[os.write(self.descriptor, data) :]
                 except BlockingIOError:
@@ -83,6 +86,14 @@ class _Messages:
                     time.sleep(0.01)
                 except OSError:
                     return
+
+    def _is_there(self) -> bool:
+        """Tell whether the descriptor is still the pipe, and not a file of a task that has closed it."""
+        try:
+            about = os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (about.st_dev, about.st_ino) == self._identity
 
 
 class _Control:
@@ -132,12 +143,13 @@ def main(boot: Mapping[str, Any]) -> int:
     control = _Control()
     _handle_signals(control)
     _keep_from_forks(messages.descriptor, control.descriptor)
+    surroundings = OwnSurroundings([messages.descriptor, control.descriptor])
     set_up_logging(config.loglevel, config.name)
     # What a task prints is to be seen at once, and not lost when the process is killed.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     try:
-        end = _work(config, messages, control)
+        end = _work(config, messages, control, surroundings)
     except LiteqError as error:
         messages.send("failed", error=str(error))
         _end(CANNOT)
@@ -156,7 +168,9 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _work(config: WorkerConfig, messages: _Messages, control: _Control) -> LoopEnd:
+def _work(
+    config: WorkerConfig, messages: _Messages, control: _Control, surroundings: Surroundings
+) -> LoopEnd:
     tasks = _load_tasks(config)
     settings, visibility_timeout = _settings(config, tasks)
     described = {name: _describe(task) for name, task in tasks.items()}
@@ -174,6 +188,7 @@ def _work(config: WorkerConfig, messages: _Messages, control: _Control) -> LoopE
             on_registered=say_hello,
             on_time_limit=messages.poke,
             on_idle=(lambda: messages.send("idle")) if config.drain else None,
+            surroundings=surroundings,
         )
         control.attach(loop)
         return loop.run()

@@ -18,6 +18,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     │   ├── NotAQueueError                   not a database, or another program's
     │   ├── NewerStoreError                  made by a newer liteq
     │   ├── StoreReplacedError               the file was deleted or replaced while in use
+    │   ├── DescriptorsLostError             other code in this process has closed the file's descriptors
     │   ├── StoreFullError                   the disk is full
     │   └── StoreBusyError (TimeoutError)    the write lock was not free in time
     ├── NotSupportedError (RuntimeError)     not built, or not possible on this transport
@@ -42,6 +43,7 @@ __all__ = [
     "CodecError",
     "ConfigurationError",
     "DecodingError",
+    "DescriptorsLostError",
     "DuplicateTaskError",
     "EncodingError",
     "ExtraRequiredError",
@@ -137,6 +139,10 @@ class NewerStoreError(StoreError):
 
 class StoreReplacedError(StoreError):
     """The file was deleted or replaced while it was in use."""
+
+
+class DescriptorsLostError(StoreError):
+    """Other code in this process has closed or replaced descriptors that the queue is written through."""
 
 
 class StoreFullError(StoreError):

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
-__all__ = ["BOOT", "DEFAULT_VISIBILITY_TIMEOUT", "TaskModule", "WorkerConfig"]
+__all__ = ["BOOT", "DEFAULT_VISIBILITY_TIMEOUT", "LOST_DESCRIPTORS", "TaskModule", "WorkerConfig"]
 
 DEFAULT_VISIBILITY_TIMEOUT = 60.0
+
+LOST_DESCRIPTORS = 70
+"""The exit status of a worker process that ends because its descriptors were closed or replaced."""
 
 # Standard input is read without a buffer: what follows the first line belongs to the control thread.
 BOOT = (

@@ -9,9 +9,11 @@ always either on the table, in the store, or in the one turn that is under way.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 
 from liteq.clock import Clock
+from liteq.errors import DescriptorsLostError
 from liteq.job import Claim, ClaimRequest, Transition, WorkerInfo
 from liteq.lifecycle import Returned, decide
 from liteq.retry import Random
@@ -25,8 +27,13 @@ __all__ = ["Desk"]
 class Desk:
     """Claims jobs, holds them, and settles what became of them.
 
+    Args:
+        on_lost: called when the store's descriptors are lost, before that error is raised; told also whether
+            more than one job has run since they were looked at.
+
     Attributes:
         holder: the number under which the worker is registered; None before `register`.
+        taken: the job that the running thread has taken last.
         running_since: when the job that runs now began, on the monotonic clock; None between jobs.
         suspect: a settlement was refused, so the worker may have been expelled.
     """
@@ -39,6 +46,7 @@ class Desk:
         clock: Clock,
         random: Random,
         log: JobLog,
+        on_lost: Callable[[DescriptorsLostError, bool], None],
     ) -> None:
         self._transport = transport
         self._info = info
@@ -46,10 +54,12 @@ class Desk:
         self._clock = clock
         self._random = random
         self._log = log
+        self._on_lost = on_lost
         self._lock = Lock()
         self._unstarted: deque[Claim] = deque()
         self._finished: deque[tuple[Transition, Claim, float]] = deque()
         self.holder: int | None = None
+        self.taken: Claim | None = None
         self.running_since: float | None = None
         self.suspect = False
 
@@ -69,9 +79,10 @@ class Desk:
     def take(self) -> Claim | None:
         """Take the next job to run; None when there is none, or the keeper has handed the rest back."""
         try:
-            return self._unstarted.popleft()
+            job = self.taken = self._unstarted.popleft()
         except IndexError:
             return None
+        return job
 
     def is_held(self) -> bool:
         """Tell whether what was claimed is still this worker's.
@@ -137,13 +148,20 @@ class Desk:
             try:
                 decided = [entry[0] for entry in entries]
                 turn = self._transport.turn(self.holder, self._clock.wall(), decided, request)
-            except BaseException:
+            except BaseException as error:
                 self._finished.extendleft(reversed(entries))
+                if isinstance(error, DescriptorsLostError):
+                    self._on_lost(error, self._has_others())
                 raise
             self._unstarted.extend(turn.claimed)
         if turn.refused:
             self._tell_refused(turn.refused, entries)
         return len(turn.claimed)
+
+    def _has_others(self) -> bool:
+        """Tell whether jobs besides the one taken last have run since the last turn with the store."""
+        last = self.taken
+        return any(job is not last and decided.state != PENDING for decided, job, _ in [*self._finished])
 
     def _clear(self) -> list[tuple[Transition, Claim, float]]:
         entries = []

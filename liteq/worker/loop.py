@@ -16,7 +16,7 @@ from enum import StrEnum
 from zlib import crc32
 
 from liteq.clock import Clock, SystemClock
-from liteq.errors import StoreBusyError, StoreError, StoreFullError
+from liteq.errors import DescriptorsLostError, StoreBusyError, StoreError, StoreFullError
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.retry import Random
 from liteq.transport import RunningSlot, Transport
@@ -33,6 +33,7 @@ from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
 from liteq.worker.log import LOGGER
+from liteq.worker.surroundings import Surroundings
 from liteq.worker.unknown import UnknownTasks
 
 __all__ = ["LONGEST_SLEEP", "LoopEnd", "WorkerLoop"]
@@ -72,6 +73,7 @@ class WorkerLoop:
         random: a source of floats in [0, 1).
         on_registered: called with the holder number, and again with a new one after an expulsion.
         on_time_limit: called when a job with a time limit has begun and is published in the slot.
+        surroundings: keeps the process as the jobs found it.
         on_idle: called when nothing is ready for this worker, at most once per wake-up.
     """
 
@@ -88,6 +90,7 @@ class WorkerLoop:
         on_registered: Callable[[int], None] | None = None,
         on_time_limit: Callable[[], None] | None = None,
         on_idle: Callable[[], None] | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._transport = transport
         self._executor = executor
@@ -106,7 +109,11 @@ class WorkerLoop:
         self._unknown = UnknownTasks(executor.tasks, info.queues)
         self._look_for_unknown = True
         self._next_look_for_unknown = 0.0
-        self._desk = Desk(transport, info, visibility_timeout, self._clock, random, self._log)
+        self._desk = Desk(
+            transport, info, visibility_timeout, self._clock, random, self._log, self._end_for_loss
+        )
+        self._surroundings = Surroundings() if surroundings is None else surroundings
+        self._ran = 0
         self._listener = transport.listen_for_jobs(info.queues)
         self._keeper = Keeper(self._desk, self._clock, self._listener.ring)
         self._slot: RunningSlot | None = None
@@ -135,6 +142,7 @@ class WorkerLoop:
             StoreError: the store cannot serve any more (replaced, made by a newer liteq, gone). A full
                 disk and a busy write lock are waited out instead.
         """
+        self._surroundings.remember(self._transport)
         self._keeper.start()
         try:
             self._until(self._is_over, self._step)
@@ -202,6 +210,7 @@ class WorkerLoop:
         self._log.refresh()
         began = self._desk.running_since = self._clock.monotonic()
         claimed = self._desk.unstarted
+        self._ran += claimed
         if claimed > 1:
             self._keeper.watch()
         try:
@@ -219,6 +228,8 @@ class WorkerLoop:
             self._executor.run,
             self._clock.monotonic,
         )
+        around = self._surroundings
+        probe = around.probe
         started = began
         while not self._is_over():
             job = desk.take()
@@ -229,6 +240,10 @@ class WorkerLoop:
             if doubtful and not self._may_begin(job, began):
                 return
             decided = run(job)
+            try:
+                probe()
+            except OSError:
+                around.end(DescriptorsLostError(f"A job of {job.task} has closed file descriptors in a row."))
             ended = monotonic()
             durations.observe(job.task, ended - started)
             if decided is not None:
@@ -241,9 +256,28 @@ class WorkerLoop:
                 # It must not run twice, so its outcome is stored before anything else happens.
                 desk.settle()
                 ended = monotonic()
+            if ended >= around.due:
+                self._restore_surroundings()
+                ended = monotonic()
             desk.running_since = started = ended
             if ended - began > _OVERRUN:
                 desk.hand_back()
+
+    def _restore_surroundings(self) -> None:
+        """Put back what the jobs since the last time have changed of the process."""
+        try:
+            self._surroundings.restore()
+        except DescriptorsLostError as error:
+            self._end_for_loss(error, self._ran > 1)
+        self._ran = 0
+
+    def _end_for_loss(self, error: DescriptorsLostError, blame_is_open: bool) -> None:
+        """End the process, where it may be ended; charge the last job only if no other can be to blame."""
+        last = self._desk.taken
+        # Not one that must not run twice: nobody would know any more that it has run.
+        if blame_is_open and last is not None and last.max_crashes > 0:
+            self._clear_slot()
+        self._surroundings.end(error)
 
     def _may_begin(self, job: Claim, began: float) -> bool:
         """Tell whether a job of a batch is still this worker's to run; if not, give back all there is.
@@ -290,6 +324,8 @@ class WorkerLoop:
     def _rest(self) -> None:
         """Sleep until there may be something to claim."""
         self._clear_slot()
+        if self._ran:
+            self._restore_surroundings()
         while True:
             self._listener.arm()
             if self._is_over() or self._keeper.failure is not None:

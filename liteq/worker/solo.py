@@ -23,6 +23,7 @@ from liteq.worker.imports import settings_on
 from liteq.worker.log import LOGGER
 from liteq.worker.loop import WorkerLoop
 from liteq.worker.recovery import Recovery
+from liteq.worker.surroundings import OwnSurroundings
 from liteq.worker.upkeep import Upkeep
 
 __all__ = ["SoloWorker"]
@@ -68,6 +69,7 @@ class SoloWorker:
             visibility_timeout=self._visibility_timeout,
             on_time_limit=_warn_of_limit,
             on_idle=self._stop_if_drained if config.drain else None,
+            surroundings=OwnSurroundings(),
         )
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Running, Transition
 from liteq.lifecycle import Crashed, Lost, Outcome, Raised, Returned, decide
 from liteq.retry import Random, RetryPolicy
+from liteq.worker.config import LOST_DESCRIPTORS
 from liteq.worker.recovery import is_running
 
 __all__ = ["Death", "describe_exit", "judge"]
@@ -90,6 +91,8 @@ def _policy(described: Mapping[str, Any]) -> RetryPolicy:
 
 def describe_exit(status: int) -> str:
     """Return an exit status in words, to follow "the process"."""
+    if status == LOST_DESCRIPTORS:
+        return "ended itself because descriptors that it needs were closed or replaced"
     if status >= 0:
         return f"exited with status {status}"
     try:

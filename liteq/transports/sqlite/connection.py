@@ -25,6 +25,7 @@ from liteq.errors import (
     StoreUnavailableError,
 )
 from liteq.transports.sqlite.checkpoint import checkpoint, wal_size
+from liteq.transports.sqlite.descriptors import Hold
 from liteq.transports.sqlite.opening import Durability, Opener, wrong_version
 from liteq.transports.sqlite.place import SideFolder, check_place
 from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
@@ -121,14 +122,18 @@ class Database:
         if not create and not self.path.exists():
             raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
         with ExitStack() as opened, translated(self.path):
+            self.hold = Hold(self.path)
+            opened.callback(self.hold.close)
             self._writer = self._opener.open_migrated()
             opened.callback(self._writer.close)
+            self.hold.watch()
             self._reader = self._opener.connect()
             opened.callback(self._reader.close)
             self._reader.execute("PRAGMA query_only = 1")
             self.side = SideFolder(self.path)
             self._identity = self._look()
             self._turnstile = Turnstile(self.side.turnstile)
+            self.hold.watch(self._turnstile.descriptor)
             opened.pop_all()
         self._user: _UserConnection | None = None
         # It knows its owner, which is how what a signal left behind is found; never taken twice.
@@ -161,11 +166,12 @@ class Database:
             )
 
     def check_usable(self) -> None:
-        """Refuse to be used after a close, or in a forked child.
+        """Refuse to be used after a close, in a forked child, or without its descriptors.
 
         Raises:
             StoreUnavailableError: it was closed.
             NotSupportedError: this process was forked off the one that opened it.
+            DescriptorsLostError: other code has closed its descriptors.
         """
         if self._closed:
             raise StoreUnavailableError(f"{self.path}: this queue was closed while it was in use.")
@@ -174,6 +180,7 @@ class Database:
                 f"{self.path}: this connection was opened before a fork; "
                 "a child process must open its own Queue."
             )
+        self.hold.check()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -351,6 +358,10 @@ class Database:
         if self._pid != os.getpid():
             return
         self._closed = True
+        if self.hold.is_lost():
+            # SQLite would write to, and lock, whatever has their numbers now.
+            _abandoned.append((self._reader, self._writer, self._user))
+            return
         with self._write_lock, self._read_lock:
             # The last one to close checkpoints and removes the WAL, so writers must be kept out meanwhile.
             with contextlib.suppress(LiteqError):
@@ -360,3 +371,8 @@ class Database:
                 self._user.really_close()
             self._writer.close()
             self._turnstile.close()
+            self.hold.close()
+
+
+_abandoned: list[tuple[sqlite3.Connection | None, ...]] = []
+"""Connections that must not be closed."""

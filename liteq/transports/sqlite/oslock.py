@@ -60,6 +60,11 @@ class OsLock:
         self.held = False
         _open_locks.add(self)
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that the lock belongs to; -1 once closed."""
+        return self._fd
+
     def try_acquire(self) -> bool:
         """Take the lock if it is free; tell whether it is now held."""
         if not self.held:

@@ -153,6 +153,10 @@ class SqliteTransport(Transport):
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.user_transaction()
 
+    def guard(self) -> Callable[[], object]:
+        self._database.hold.guard()
+        return self._database.hold.probe
+
     @contextmanager
     def completion(
         self, seq: int, token: int, settle: Callable[[], Transition]

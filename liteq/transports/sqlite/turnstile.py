@@ -32,6 +32,11 @@ class Turnstile:
         """Whether a thread of this process holds it."""
         return self._lock.held
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that the lock belongs to."""
+        return self._lock.descriptor
+
     def acquire(self, timeout: float) -> None:
         """Wait until it is this writer's turn.
 
