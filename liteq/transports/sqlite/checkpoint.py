@@ -15,7 +15,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-__all__ = ["KEPT_WAL", "WAL_LIMIT", "bound_wal", "checkpoint", "wal_size"]
+__all__ = ["KEPT_WAL", "WAL_LIMIT", "bound_wal", "checkpoint", "sync_wal", "wal_size"]
 
 WAL_LIMIT = 8 * 1024 * 1024
 """Bytes of frames in the WAL above which a commit checkpoints."""
@@ -30,12 +30,33 @@ def bound_wal(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {KEPT_WAL}")
 
 
-def checkpoint(connection: sqlite3.Connection) -> None:
+def checkpoint(connection: sqlite3.Connection) -> bool:
     """Move as much of the WAL into the database as readers allow; only under the turnstile.
 
-    When all of it has been moved, the next writer starts the WAL from its beginning.
+    When all of it has been moved, which is what this returns, everything is synced, and the next writer
+    starts the WAL from its beginning.
     """
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and frames == moved
+
+
+def sync_wal(connection: sqlite3.Connection) -> None:
+    """Sync the WAL of a connection at `normal` without moving it; only under the turnstile.
+
+    A checkpoint that a reader keeps from moving anything syncs nothing either. A commit at `full` does, and
+    all that was committed before it stands in the same file.
+    """
+    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        # Something has to change, or nothing is committed; an update to the same value changes nothing.
+        connection.execute("INSERT INTO liteq_meta (key, value) VALUES ('synced', 1)")
+        connection.execute("DELETE FROM liteq_meta WHERE key = 'synced'")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def wal_size(database: Path) -> int:

@@ -24,7 +24,7 @@ from liteq.errors import (
     StoreReplacedError,
     StoreUnavailableError,
 )
-from liteq.transports.sqlite.checkpoint import checkpoint, wal_size
+from liteq.transports.sqlite.checkpoint import checkpoint, sync_wal, wal_size
 from liteq.transports.sqlite.descriptors import Hold
 from liteq.transports.sqlite.opening import Durability, Opener, wrong_version
 from liteq.transports.sqlite.place import SideFolder, check_place
@@ -336,18 +336,36 @@ class Database:
             self._user = connection
         return self._user
 
-    def checkpoint(self) -> None:
-        """Move what is in the WAL into the database; costs nothing when there is nothing."""
+    def checkpoint(self) -> int | None:
+        """Move what is in the WAL into the database, as far as readers allow.
+
+        Whether they do or not, every commit until now survives a power cut afterwards.
+
+        Returns:
+            The `data_version` of the reading connection for which that is so; None if it cannot be told,
+            because another thread is busy with a connection.
+        """
         self.check_usable()
         self.let_go()
         if not self._write_lock.acquire(timeout=self.busy_timeout):
-            return
+            return None
         try:
-            self._turnstile.acquire(self.busy_timeout)
             with translated(self.path):
-                checkpoint(self._writer)
+                self._turnstile.acquire(self.busy_timeout)
+                if not checkpoint(self._writer) and self.durability == "normal":
+                    sync_wal(self._writer)
+                return self._data_version()
         finally:
             self.let_go()
+
+    def _data_version(self) -> int | None:
+        # Whoever holds the lock may read for long, and writers wait meanwhile.
+        if not self._read_lock.acquire(blocking=False):
+            return None
+        try:
+            return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+        finally:
+            self._read_lock.release()
 
     def wal_size(self) -> int:
         """Return the size of the WAL in bytes."""

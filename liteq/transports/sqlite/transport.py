@@ -351,8 +351,9 @@ class SqliteTransport(Transport):
         unsynced = self._database.durability == "normal"
         overgrown = self._database.wal_size() > KEPT_WAL
         if changes != self._checkpointed and (unsynced or overgrown):
-            self._database.checkpoint()
-            self._checkpointed = changes
+            checkpointed = self._database.checkpoint()
+            if checkpointed is not None:
+                self._checkpointed = checkpointed
         if not 0 <= now - self._tidied_at < TIDY_INTERVAL:
             self._tidied_at = now
             self._lives.tidy({record.holder for record in self.workers()})
