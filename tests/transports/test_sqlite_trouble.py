@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from liteq.errors import (
+    NotAQueueError,
+    NotSupportedError,
+    StoreError,
+)
 from liteq.job import ClaimRequest, NewJob, WorkerInfo
 from liteq.transports.sqlite.transport import SqliteTransport
 
@@ -25,6 +30,82 @@ def path(tmp_path: Path) -> Path:
 def transport(path: Path) -> Iterator[SqliteTransport]:
     with SqliteTransport(path, busy_timeout=0.05) as transport:
         yield transport
+
+
+def test_a_damaged_file_is_told_as_such_when_a_transaction_is_opened(
+    path: Path, transport: SqliteTransport
+) -> None:
+    transport._database.checkpoint()
+    path.write_bytes(b"no database" * 10_000)
+    with pytest.raises(NotAQueueError, match="not a SQLite database"), transport.transaction():
+        pass
+
+
+def interrupted(connection: sqlite3.Connection) -> None:
+    """Let each statement fail with an error after which SQLite rolls the whole transaction back."""
+    connection.set_progress_handler(lambda: 1, 1)
+
+
+def healed(connection: sqlite3.Connection) -> None:
+    connection.set_progress_handler(None, 1)
+
+
+def test_a_transaction_that_sqlite_gave_up_stores_nothing_that_comes_later(
+    transport: SqliteTransport,
+) -> None:
+    with transport.transaction() as connection:
+        connection.execute("CREATE TABLE orders (number)")
+    with pytest.raises(StoreError, match="interrupted") as raised:  # noqa: SIM117, PT012 (it goes on after an error)
+        with transport.transaction() as connection:
+            connection.execute("INSERT INTO orders VALUES (1)")
+            interrupted(connection)
+            with pytest.raises(StoreError, match="interrupted"):
+                transport.enqueue([JOB], 0.0)
+            healed(connection)
+            for again in (
+                lambda: transport.enqueue([JOB], 0.0),
+                lambda: connection.execute("INSERT INTO orders VALUES (2)"),
+                lambda: connection.executemany("INSERT INTO orders VALUES (?)", [(3,)]),
+                lambda: connection.cursor().execute("INSERT INTO orders VALUES (4)"),
+            ):
+                with pytest.raises(StoreError, match="interrupted"):
+                    again()
+    assert raised.value.__cause__ is not None
+    assert transport.get(["id"]) == [None]
+    with transport.transaction() as connection:
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+        assert transport.enqueue([JOB], 0.0) == [True]
+    assert transport.get(["id"]) != [None]
+
+
+def test_an_error_of_the_users_own_statement_ends_the_transaction_as_well(transport: SqliteTransport) -> None:
+    with pytest.raises(StoreError, match="interrupted"):  # noqa: SIM117, PT012 (it goes on after an error)
+        with transport.transaction() as connection:
+            transport.enqueue([JOB], 0.0)
+            interrupted(connection)
+            with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+                connection.execute("CREATE TABLE orders (number)")
+            healed(connection)
+    assert transport.get(["id"]) == [None]
+
+
+def test_what_follows_a_commit_inside_the_block_is_refused(transport: SqliteTransport) -> None:
+    def block() -> None:
+        with transport.transaction() as connection:
+            connection.execute("COMMIT")
+            transport.enqueue([JOB], 0.0)
+
+    with pytest.raises(NotSupportedError, match="ended the transaction"):
+        block()
+    assert transport.get(["id"]) == [None]
+
+
+def test_a_small_error_inside_a_transaction_ends_nothing(transport: SqliteTransport) -> None:
+    with transport.transaction() as connection:
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            connection.execute("INSERT INTO nowhere VALUES (1)")
+        transport.enqueue([JOB], 0.0)
+    assert transport.get(["id"]) != [None]
 
 
 def test_at_normal_the_maintainer_syncs_what_a_long_read_keeps_in_the_wal(path: Path) -> None:

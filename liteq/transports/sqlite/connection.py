@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
 
 from liteq.errors import (
     LiteqError,
@@ -31,29 +30,9 @@ from liteq.transports.sqlite.place import SideFolder, check_place
 from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
+from liteq.transports.sqlite.user_connection import UserConnection
 
 __all__ = ["Database", "Unit"]
-
-
-class _UserConnection(sqlite3.Connection):
-    """What `Queue.transaction()` yields: the block ends the transaction, and nothing else does."""
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise NotSupportedError(
-            "Inside `with q.transaction()` the block itself commits at its end, and rolls back when an "
-            "exception leaves it; do not call commit(), rollback() or executescript() on its connection."
-        )
-
-    commit = _refuse
-    rollback = _refuse
-    executescript = _refuse
-    close = _refuse
-    __enter__ = _refuse
-    __exit__ = _refuse
-
-    def really_close(self) -> None:
-        """Close it, for its owner."""
-        super().close()
 
 
 class Unit:
@@ -135,7 +114,7 @@ class Database:
             self._turnstile = Turnstile(self.side.turnstile)
             self.hold.watch(self._turnstile.descriptor)
             opened.pop_all()
-        self._user: _UserConnection | None = None
+        self._user: UserConnection | None = None
         # It knows its owner, which is how what a signal left behind is found; never taken twice.
         self._write_lock = threading.RLock()
         self._read_lock = threading.Lock()
@@ -247,6 +226,8 @@ class Database:
         for connection in (self._writer, self._user):
             if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
+        if self._user is not None:
+            self._user.take_back()
         self._turnstile.release()
         with contextlib.suppress(RuntimeError):
             while True:
@@ -265,11 +246,12 @@ class Database:
         unit.committed = True
 
     @contextmanager
-    def user_transaction(self) -> Iterator[sqlite3.Connection]:
+    def user_transaction(self) -> Iterator[UserConnection]:
         """Open a write transaction that belongs to the calling thread until the block ends.
 
         Raises:
             NotSupportedError: this thread has one open already, or its SQL ended it.
+            StoreError: it could not begin or commit, or an error in the block made SQLite roll it back.
         """
         if self.joined() is not None:
             raise NotSupportedError(
@@ -277,10 +259,13 @@ class Database:
             )
         try:
             unit = self._begin(own=False)
+            connection = self._user_connection()
+            connection.lend(self.path)
             self._local.unit = unit
-            yield unit.connection
+            yield connection
             self.check_usable()
-            self.check_still_open(unit.connection)
+            connection.check_open()
+            connection.take_back()
             self._local.unit = None
             self._commit(unit)
         finally:
@@ -317,22 +302,10 @@ class Database:
         if row != (VERSION,):
             raise wrong_version(self.path, version_in(row))
 
-    def check_still_open(self, connection: sqlite3.Connection) -> None:
-        """Refuse to end a user's transaction that their own SQL has ended.
-
-        Raises:
-            NotSupportedError: it is over.
-        """
-        if not connection.in_transaction:
-            raise NotSupportedError(
-                "A statement inside `with q.transaction()` ended the transaction (COMMIT or ROLLBACK); "
-                "what was written before it is committed or gone as that statement said."
-            )
-
-    def _user_connection(self) -> sqlite3.Connection:
+    def _user_connection(self) -> UserConnection:
         if self._user is None:
-            connection = self._opener.connect(_UserConnection)
-            assert isinstance(connection, _UserConnection)
+            connection = self._opener.connect(UserConnection)
+            assert isinstance(connection, UserConnection)
             self._user = connection
         return self._user
 

@@ -64,7 +64,8 @@ class Opener(NamedTuple):
                 connection.execute(f"PRAGMA {pragma}")
             bound_wal(connection)
         except sqlite3.Error:
-            connection.close()
+            # A user's connection refuses to be closed by its own method.
+            sqlite3.Connection.close(connection)
             raise
         return connection
 

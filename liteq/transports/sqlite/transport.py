@@ -164,7 +164,7 @@ class SqliteTransport(Transport):
         with self._database.user_transaction() as connection:
             check_lease(connection, seq, token)
             yield connection
-            self._database.check_still_open(connection)
+            connection.check_open()
             ended = settle()
             settle_own(connection, ended)
             unit = self._database.joined()
