@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +15,12 @@ from liteq.errors import (
     NotAQueueError,
     NotSupportedError,
     StoreError,
+    StoreFullError,
+    StoreUnavailableError,
 )
 from liteq.job import ClaimRequest, NewJob, WorkerInfo
 from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transports.sqlite.trouble import translated
 
 JOB = NewJob("id", "tasks.noop", b"payload")
 WORKER = WorkerInfo("worker", "host", 1, 1)
@@ -32,6 +37,22 @@ def transport(path: Path) -> Iterator[SqliteTransport]:
         yield transport
 
 
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.ENOSPC, StoreFullError, "the disk is full"),
+        (errno.EIO, StoreError, "may be failing"),
+        (errno.EACCES, StoreUnavailableError, "must be writable"),
+    ],
+)
+def test_what_the_system_says_is_told_as_what_it_is(
+    path: Path, number: int, kind: type[StoreError], words: str
+) -> None:
+    with pytest.raises(StoreError, match=words) as raised, translated(path):
+        raise OSError(number, "said the system", str(path))
+    assert type(raised.value) is kind
+
+
 def test_a_damaged_file_is_told_as_such_when_a_transaction_is_opened(
     path: Path, transport: SqliteTransport
 ) -> None:
@@ -39,6 +60,34 @@ def test_a_damaged_file_is_told_as_such_when_a_transaction_is_opened(
     path.write_bytes(b"no database" * 10_000)
     with pytest.raises(NotAQueueError, match="not a SQLite database"), transport.transaction():
         pass
+
+
+def test_a_side_folder_that_is_gone_is_told_in_our_errors_and_keeps_nobody_from_looking(
+    transport: SqliteTransport, path: Path
+) -> None:
+    holder = transport.register(WORKER, 60.0, 0.0)
+    side = path.with_name("queue.db.liteq")
+    shutil.rmtree(side)
+    # Nothing can be opened in it, whoever asks.
+    side.touch()
+    with pytest.raises(StoreUnavailableError, match="must be writable"):
+        transport.register(WORKER, 60.0, 0.0)
+    with pytest.raises(StoreUnavailableError, match="must be writable"):
+        transport.slot(holder)
+    with pytest.raises(StoreUnavailableError, match="must be writable"), transport.lead():
+        pass
+    # That a life lock cannot be looked at proves no death.
+    assert [worker.alive for worker in transport.workers()] == [None]
+    listener = transport.listen_for_jobs()
+    listener.ring()
+    assert listener.wait(5.0)
+    listener.close()
+
+
+def test_a_plain_file_in_the_place_of_the_side_folder_is_refused(path: Path) -> None:
+    path.with_name("queue.db.liteq").touch()
+    with pytest.raises(StoreUnavailableError, match="is not a real folder"):
+        SqliteTransport(path)
 
 
 def interrupted(connection: sqlite3.Connection) -> None:

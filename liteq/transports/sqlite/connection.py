@@ -169,12 +169,10 @@ class Database:
             StoreError: the file was deleted or replaced, or SQLite could not read it.
         """
         self.check_usable()
-        self.check_identity()
-        with self._read_lock:
-            try:
+        with translated(self.path):
+            self.check_identity()
+            with self._read_lock:
                 yield self._reader
-            except sqlite3.Error as error:
-                raise translate(error, self.path) from error
 
     def write(self) -> Write:
         """Open one write transaction, or join the one that this thread's user has opened.
@@ -285,13 +283,15 @@ class Database:
             raise StoreBusyError(
                 f"{self.path}: another thread has kept a transaction open for {self.busy_timeout:g} s."
             )
-        self._turnstile.acquire(self.busy_timeout)
-        self.check_identity()
         try:
+            self._turnstile.acquire(self.busy_timeout)
+            self.check_identity()
             connection = self._writer if own else self._user_connection()
             connection.execute("BEGIN IMMEDIATE")
             self._check_version(connection)
-        except sqlite3.Error as error:
+        except LiteqError:
+            raise
+        except (sqlite3.Error, OSError) as error:
             raise translate(error, self.path) from error
         return Unit(connection, own)
 
@@ -355,7 +355,7 @@ class Database:
             return
         with self._write_lock, self._read_lock:
             # The last one to close checkpoints and removes the WAL, so writers must be kept out meanwhile.
-            with contextlib.suppress(LiteqError):
+            with contextlib.suppress(OSError):
                 self._turnstile.acquire(self.busy_timeout)
             self._reader.close()
             if self._user is not None:

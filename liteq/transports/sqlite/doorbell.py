@@ -143,7 +143,7 @@ class Doorbells:
     def listen(self, kind: int, key: int) -> FileListener | _Poller:
         """Return a listener for this kind of news, a kept one where there is one."""
         with self._lock:
-            listener = self._kept.pop() if self._kept else self._take_place()
+            listener = self._kept.pop() if self._kept else self._find_place()
             if listener is None:
                 return _Poller()
             self._open.add(listener)
@@ -172,6 +172,12 @@ class Doorbells:
                 self._kept.append(listener)
             else:
                 self._drop(listener)
+
+    def _find_place(self) -> FileListener | None:
+        """Return a listener at a place of its own; None if there is none, or the system refuses one."""
+        with contextlib.suppress(OSError):
+            return self._take_place()
+        return None
 
     def _take_place(self) -> FileListener | None:
         """Find a free place, or one whose owner is dead, while no other process looks for one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from liteq.errors import StoreUnavailableError
+from liteq.transports.sqlite.trouble import translated
 
 __all__ = ["SideFolder", "boot_id", "check_place", "file_system_of", "is_private"]
 
@@ -119,15 +121,13 @@ class SideFolder:
 
         Raises:
             StoreUnavailableError: it cannot be created, is a symbolic link, or belongs to somebody else.
+            StoreFullError: there is no space for it.
         """
         self.path = database.with_name(database.name + ".liteq")
-        try:
-            self.path.mkdir(mode=0o700, exist_ok=True)
+        with translated(self.path):
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir(mode=0o700)
             about = self.path.lstat()
-        except OSError as error:
-            raise StoreUnavailableError(
-                f"{self.path}: cannot be created ({error.strerror}). The folder of a queue must be writable."
-            ) from error
         if not stat.S_ISDIR(about.st_mode):
             raise StoreUnavailableError(f"{self.path}: is not a real folder; remove it, or move the queue.")
         if sys.platform != "win32" and about.st_uid not in (os.getuid(), database.parent.stat().st_uid):

@@ -158,6 +158,7 @@ def _is_alive(life: Path) -> bool | None:
     try:
         return not is_free(life)
     except OSError:
+        # A lock that cannot be looked at proves nothing; then the expiry of its leases decides.
         return None
 
 

@@ -244,7 +244,8 @@ class SqliteTransport(Transport):
             return self._next_due
 
     def slot(self, holder: int) -> RunningSlot:
-        return FileSlot(self._side.slot(holder))
+        with translated(self.path):
+            return FileSlot(self._side.slot(holder))
 
     def running(self, holder: int) -> Running | None:
         return read_slot(self._side.slot(holder))
@@ -338,9 +339,12 @@ class SqliteTransport(Transport):
 
     @contextmanager
     def lead(self) -> Iterator[bool]:
-        lock = OsLock(self._side.lead)
+        with translated(self.path):
+            lock = OsLock(self._side.lead)
         try:
-            yield lock.try_acquire()
+            with translated(self.path):
+                leads = lock.try_acquire()
+            yield leads
         finally:
             lock.close()
 
