@@ -14,6 +14,7 @@ import pytest
 from liteq.errors import (
     NotAQueueError,
     NotSupportedError,
+    StoreBusyError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
@@ -88,6 +89,17 @@ def test_a_plain_file_in_the_place_of_the_side_folder_is_refused(path: Path) -> 
     path.with_name("queue.db.liteq").touch()
     with pytest.raises(StoreUnavailableError, match="is not a real folder"):
         SqliteTransport(path)
+
+
+def test_a_worker_that_cannot_be_registered_leaves_no_life_lock(
+    path: Path, transport: SqliteTransport
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError):
+            transport.register(WORKER, 60.0, 0.0)
+    assert list(path.with_name("queue.db.liteq").glob("life-*")) == []
+    assert transport.register(WORKER, 60.0, 0.0) == 1
 
 
 def interrupted(connection: sqlite3.Connection) -> None:

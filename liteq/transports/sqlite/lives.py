@@ -32,12 +32,24 @@ class Lives:
         """Take a new life lock, before its worker is registered, and return its name."""
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         lock = OsLock(self._side.life(name))
-        while not lock.try_acquire():
-            # Somebody looks at this very moment whether it is free.
-            time.sleep(0.001)
+        try:
+            while not lock.try_acquire():
+                # Somebody looks at this very moment whether it is free.
+                time.sleep(0.001)
+        except OSError:
+            _remove(lock.path)
+            lock.close()
+            raise
         with self._lock:
             self._unnamed[name] = lock
         return name
+
+    def abandon(self, life: str) -> None:
+        """Let go of a life lock whose worker could not be registered."""
+        with self._lock:
+            lock = self._unnamed.pop(life)
+        _remove(lock.path)
+        lock.close()
 
     def name(self, holder: int, life: str) -> None:
         """Say whose life it is."""

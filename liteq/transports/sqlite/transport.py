@@ -174,9 +174,14 @@ class SqliteTransport(Transport):
     # ---- working ---------------------------------------------------------------------------------
 
     def register(self, worker: WorkerInfo, visibility_timeout: float, now: float) -> int:
-        life = self._lives.begin()
-        with self._database.write() as unit:
-            holder = registry.add(unit.connection.cursor(), worker, life, visibility_timeout, now)
+        with translated(self.path):
+            life = self._lives.begin()
+        try:
+            with self._database.write() as unit:
+                holder = registry.add(unit.connection.cursor(), worker, life, visibility_timeout, now)
+        except BaseException:
+            self._lives.abandon(life)
+            raise
         self._lives.name(holder, life)
         return holder
 
