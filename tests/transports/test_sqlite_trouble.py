@@ -20,6 +20,7 @@ from liteq.errors import (
     StoreUnavailableError,
 )
 from liteq.job import ClaimRequest, NewJob, WorkerInfo
+from liteq.transports.sqlite.schema import run_migrations
 from liteq.transports.sqlite.transport import SqliteTransport
 from liteq.transports.sqlite.trouble import translated
 
@@ -109,6 +110,19 @@ def interrupted(connection: sqlite3.Connection) -> None:
 
 def healed(connection: sqlite3.Connection) -> None:
     connection.set_progress_handler(None, 1)
+
+
+def test_an_error_that_ends_a_migration_is_told_and_not_that_it_has_ended() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        once = iter([1])
+        connection.set_trace_callback(
+            lambda sql: (
+                sql.startswith("CREATE TABLE") and connection.set_progress_handler(lambda: next(once, 0), 1)
+            )
+        )
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            run_migrations(connection)
+        assert not connection.in_transaction
 
 
 def test_a_transaction_that_sqlite_gave_up_stores_nothing_that_comes_later(

@@ -135,5 +135,7 @@ def run_migrations(connection: sqlite3.Connection, migrations: Sequence[Sequence
         )
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # After some errors, such as a full disk, SQLite has done so by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
