@@ -19,7 +19,8 @@ from liteq.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from liteq.job import ClaimRequest, NewJob, WorkerInfo
+from liteq.job import ClaimRequest, NewJob, Transition, WorkerInfo
+from liteq.lifecycle import Succeeded, decide
 from liteq.transports.sqlite.schema import run_migrations
 from liteq.transports.sqlite.transport import SqliteTransport
 from liteq.transports.sqlite.trouble import translated
@@ -181,6 +182,22 @@ def test_a_small_error_inside_a_transaction_ends_nothing(transport: SqliteTransp
             connection.execute("INSERT INTO nowhere VALUES (1)")
         transport.enqueue([JOB], 0.0)
     assert transport.get(["id"]) != [None]
+
+
+def test_an_error_at_the_end_of_a_completion_is_told_in_our_errors(transport: SqliteTransport) -> None:
+    transport.enqueue([JOB], 0.0)
+    holder = transport.register(WORKER, 60.0, 0.0)
+    [claim] = transport.claim(holder, ClaimRequest({JOB.task: 1}), 0.0)
+
+    def end() -> Transition:
+        return decide(claim, Succeeded(b"the result"), 0.0, lambda: 0.5)
+
+    with (
+        pytest.raises(StoreError, match="interrupted"),
+        transport.completion(claim.seq, claim.token, end) as connection,
+    ):
+        interrupted(connection)
+    assert [held.id for held in transport.leases(holder)] == ["id"]
 
 
 def test_at_normal_the_maintainer_syncs_what_a_long_read_keeps_in_the_wal(path: Path) -> None:

@@ -162,11 +162,13 @@ class SqliteTransport(Transport):
         self, seq: int, token: int, settle: Callable[[], Transition]
     ) -> Iterator[sqlite3.Connection]:
         with self._database.user_transaction() as connection:
-            check_lease(connection, seq, token)
+            with translated(self.path):
+                check_lease(connection, seq, token)
             yield connection
             connection.check_open()
             ended = settle()
-            settle_own(connection, ended)
+            with translated(self.path):
+                settle_own(connection, ended)
             unit = self._database.joined()
             assert unit is not None
             unit.after_commit.append(partial(self._ring_settled, (ended,), [], ended.at))
