@@ -74,6 +74,8 @@ class Queue:
         default_queue: the queue name of tasks that name none.
         busy_timeout: seconds to wait for the file's write lock before a StoreBusyError.
         create: create the file or its tables where there are none.
+        file_mode: who may use a file that is made here: 0o600 for this user alone, 0o660 for the file's group
+            as well. A file that is there keeps its mode; what stands beside it follows that.
 
     Attributes:
         settings: the settings, checked.
@@ -100,6 +102,7 @@ class Queue:
         default_queue: str = DEFAULT_QUEUE,
         busy_timeout: float | timedelta = 30.0,
         create: bool = True,
+        file_mode: int = 0o600,
     ) -> None:
         self.settings = queue_settings(
             url,
@@ -114,6 +117,7 @@ class Queue:
             default_queue=default_queue,
             busy_timeout=busy_timeout,
             create=create,
+            file_mode=file_mode,
         )
         get_codec(self.settings.serializer)
         self.registry = Registry()

@@ -32,6 +32,7 @@ _SERVED = f"A queue can be a file's path, {_SQLITE}path, or {MEMORY_URL}"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 DURABILITIES = ("full", "normal")
+FILE_MODES = (0o600, 0o660)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +52,16 @@ class QueueSettings:
     default_queue: str
     busy_timeout: float
     create: bool
+    file_mode: int
 
     def transport_settings(self) -> dict[str, Any]:
         """Return the keyword arguments for `open_transport`; all of them can be written as JSON."""
-        return {"durability": self.durability, "busy_timeout": self.busy_timeout, "create": self.create}
+        return {
+            "durability": self.durability,
+            "busy_timeout": self.busy_timeout,
+            "create": self.create,
+            "file_mode": self.file_mode,
+        }
 
 
 def queue_settings(
@@ -71,6 +78,7 @@ def queue_settings(
     default_queue: str,
     busy_timeout: float | timedelta,
     create: bool,
+    file_mode: int,
 ) -> QueueSettings:
     """Return the settings of a queue.
 
@@ -95,6 +103,7 @@ def queue_settings(
         default_queue=check_name("default_queue", default_queue),
         busy_timeout=check_seconds("busy_timeout", busy_timeout),
         create=check_flag("create", create),
+        file_mode=_file_mode(file_mode),
     )
 
 
@@ -126,6 +135,17 @@ def _refuse_scheme(url: str, scheme: str) -> None:
     if scheme.lower() in ("redis://", "rediss://"):
         raise NotSupportedError(f"{url!r}: the Redis transport is not built yet. {_SERVED}.")
     raise ConfigurationError(f"{url!r}: there is no transport for {scheme} {_SERVED}.")
+
+
+def _file_mode(value: object) -> int:
+    # Whoever uses a queue has to write its file, and whoever can write it can run code in its workers.
+    if not isinstance(value, int) or value not in FILE_MODES:
+        shown = f"0o{value:o}" if isinstance(value, int) else repr(value)
+        raise ConfigurationError(
+            f"file_mode must be 0o600 (this user alone) or 0o660 (the file's group as well), not {shown}: "
+            "whoever can write a queue's file can run code in its workers."
+        )
+    return value
 
 
 def _zone(value: object) -> tzinfo:

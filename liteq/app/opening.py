@@ -16,7 +16,8 @@ def open_transport(url: str, **settings: Any) -> Transport:
 
     Args:
         url: as `liteq.Queue` takes it.
-        settings: what the kind of transport takes; for a file `durability`, `create` and `busy_timeout`.
+        settings: what the kind of transport takes; for a file `durability`, `create`, `busy_timeout`
+            and `file_mode`.
 
     Raises:
         ConfigurationError: neither a path nor a URL.

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from liteq.transports.sqlite.sidefile import change_mode, hand_over, is_own_pipe, mode_of_files_in
+
 __all__ = ["Bell", "DatagramBell", "PipeBell", "open_bell", "ring"]
 
 
@@ -51,11 +53,16 @@ class PipeBell:
     address = 0
 
     def __init__(self, path: Path) -> None:
-        """Open the pipe, creating it with mode 0600."""
+        """Open the pipe, creating it with the mode of its folder; raises OSError for what is no such pipe."""
         with contextlib.suppress(FileExistsError):
             os.mkfifo(path, 0o600)
+            folder = path.parent.stat()
+            change_mode(path, mode_of_files_in(folder))
+            hand_over(path, folder.st_uid, folder.st_gid)
         self._read = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
+            if not is_own_pipe(self._read, path):
+                raise OSError(f"{path}: is no pipe of this queue's users")
             self._write = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError:
             os.close(self._read)
@@ -88,6 +95,9 @@ class PipeBell:
         except OSError:
             return False
         try:
+            # Anything else that somebody has put there is not to be written to.
+            if not is_own_pipe(fd, path):
+                return False
             os.write(fd, b"!")
         except BlockingIOError:
             pass

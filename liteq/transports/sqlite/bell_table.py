@@ -15,6 +15,8 @@ import os
 import struct
 from pathlib import Path
 
+from liteq.transports.sqlite.sidefile import open_side_file
+
 __all__ = ["JOBS", "PLACES", "RESULTS", "BellTable"]
 
 PLACES = 256
@@ -39,8 +41,7 @@ class BellTable:
     """The mapped table."""
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(path, flags, 0o600)
+        fd = open_side_file(path)
         try:
             if os.fstat(fd).st_size < _SIZE:
                 os.ftruncate(fd, _SIZE)

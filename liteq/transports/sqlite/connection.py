@@ -26,7 +26,7 @@ from liteq.errors import (
 from liteq.transports.sqlite.checkpoint import checkpoint, sync_wal, wal_size
 from liteq.transports.sqlite.descriptors import Hold
 from liteq.transports.sqlite.opening import Durability, Opener, wrong_version
-from liteq.transports.sqlite.place import SideFolder, check_place
+from liteq.transports.sqlite.place import PRIVATE, SideFolder, check_companions, check_place
 from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
@@ -78,7 +78,15 @@ class Write:
 class Database:
     """The queue's file in this process."""
 
-    def __init__(self, path: Path, *, durability: Durability, create: bool, busy_timeout: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability,
+        create: bool,
+        busy_timeout: float,
+        file_mode: int = PRIVATE,
+    ) -> None:
         """Open the file, creating or migrating its tables if need be.
 
         Args:
@@ -86,13 +94,14 @@ class Database:
             durability: `full` syncs each commit to the disk; `normal` does so about once a second.
             create: whether a missing file, or missing tables in another program's database, are made.
             busy_timeout: seconds to wait for the write lock.
+            file_mode: the mode of a file that is made here.
 
         Raises:
             StoreError: it cannot be opened; the subclass and message say why.
         """
         self._file = os.path.realpath(path)
         self.path = Path(self._file)
-        self._opener = Opener(self.path, durability, create, busy_timeout)
+        self._opener = Opener(self.path, durability, create, busy_timeout, file_mode)
         self.durability = durability
         self.busy_timeout = busy_timeout
         self._pid = os.getpid()
@@ -101,6 +110,7 @@ class Database:
         if not create and not self.path.exists():
             raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
         with ExitStack() as opened, translated(self.path):
+            check_companions(self.path)
             self.hold = Hold(self.path)
             opened.callback(self.hold.close)
             self._writer = self._opener.open_migrated()

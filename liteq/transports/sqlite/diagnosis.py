@@ -11,7 +11,7 @@ from pathlib import Path
 
 from liteq.job import Finding, WorkerRecord
 from liteq.transports.sqlite.checkpoint import WAL_LIMIT
-from liteq.transports.sqlite.place import NETWORK_FILE_SYSTEMS, file_system_of, is_private
+from liteq.transports.sqlite.place import NETWORK_FILE_SYSTEMS, file_system_of, is_private, is_shared
 from liteq.transports.sqlite.schema import VERSION, read_version
 from liteq.transports.sqlite.soundness import LATEST, UNSOUND
 
@@ -69,6 +69,9 @@ def _permissions(path: Path) -> Iterator[Finding]:
     yield Finding("writable", writable, "file and folder" if writable else "not by this user", advice)
     mode = "" if sys.platform == "win32" else f"mode {stat.S_IMODE(path.stat().st_mode):04o}"
     private = is_private(path)
+    if not private and is_shared(path):
+        yield Finding("private", True, f"{mode}, shared with its group; workers need -A")
+        return
     advice = None if private else "A worker given only this file will ask for -A; chmod 600 the file."
     yield Finding("private", private, mode or "by its folder", advice)
 

@@ -67,17 +67,23 @@ class Lives:
 
     def tidy(self, known: Collection[int]) -> None:
         """Remove the side files of workers that are neither registered nor alive."""
-        with contextlib.suppress(OSError):
-            for entry in sorted(self._side.path.iterdir()):
-                kind, _, rest = entry.name.partition("-")
-                if time.time() - entry.stat().st_mtime < SETTLED_AFTER:
+        for entry in self._entries():
+            kind, _, rest = entry.name.partition("-")
+            with contextlib.suppress(OSError):
+                if time.time() - entry.lstat().st_mtime < SETTLED_AFTER:
                     continue
-                if kind == "slot" and rest.isdigit() and int(rest) not in known:
+                if kind == "slot" and rest.isdecimal() and int(rest) not in known:
                     _remove(entry)
                 elif kind == "life" and is_free(entry):
                     # Free with its worker still registered: it is dead all the same, and a file that is
                     # not there counts as free.
                     _remove(entry)
+
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(self._side.path.iterdir())
+        except OSError:
+            return []
 
     def close(self) -> None:
         """Let go of all; idempotent."""

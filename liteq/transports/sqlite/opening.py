@@ -17,7 +17,8 @@ from liteq.errors import (
     StoreUnavailableError,
 )
 from liteq.transports.sqlite.checkpoint import bound_wal
-from liteq.transports.sqlite.place import SideFolder
+from liteq.transports.sqlite.oslock import OsLock
+from liteq.transports.sqlite.place import PRIVATE, SideFolder
 from liteq.transports.sqlite.schema import VERSION, read_version, run_migrations
 
 __all__ = ["Durability", "Opener", "wrong_version"]
@@ -33,12 +34,14 @@ class Opener(NamedTuple):
         durability: `full` syncs each commit to the disk; `normal` does so about once a second.
         create: whether a missing file, or missing tables in another program's database, are made.
         busy_timeout: seconds to wait for locks.
+        file_mode: the mode of a file that is made here: 0o600, or 0o660 to share it with its group.
     """
 
     path: Path
     durability: Durability
     create: bool
     busy_timeout: float
+    file_mode: int = PRIVATE
 
     def connect(self, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
         """Open a connection with liteq's settings; raises sqlite3.Error."""
@@ -88,7 +91,9 @@ class Opener(NamedTuple):
         # filelock takes 120 ms to import, so only those who create or migrate a file pay for it.
         from filelock import FileLock, Timeout
 
-        side = SideFolder(self.path)
+        side = SideFolder(self.path, self.file_mode)
+        # filelock makes files of a mode of its own, and older ones follow links and cut what they find.
+        OsLock(side.migration).close()
         try:
             with FileLock(side.migration, timeout=self.busy_timeout, mode=0o600):
                 return self._migrate()
@@ -107,9 +112,12 @@ class Opener(NamedTuple):
 
     def _migrate(self) -> sqlite3.Connection:
         with contextlib.suppress(FileExistsError):
-            # Made by us so that it is private whatever the umask. Nobody can have it open in SQLite yet,
+            # Made by us so that its mode is right whatever the umask. Nobody can have it open in SQLite yet,
             # which matters because closing a second descriptor would drop SQLite's locks.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE)
+            if hasattr(os, "fchmod"):
+                os.fchmod(fd, self.file_mode)
+            os.close(fd)
         connection = self.connect()
         try:
             if not self.create and read_version(connection) == 0:

@@ -14,6 +14,8 @@ import sys
 import weakref
 from pathlib import Path
 
+from liteq.transports.sqlite.sidefile import open_existing, open_side_file
+
 __all__ = ["OsLock", "is_free"]
 
 if sys.platform == "win32":
@@ -47,16 +49,17 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
 class OsLock:
     """An exclusive lock on a file; not re-entrant, and free again when the process dies."""
 
     def __init__(self, path: Path) -> None:
-        """Open the lock's file, creating it with mode 0600; raises OSError where that fails."""
+        """Open the lock's file, creating it if need be.
+
+        Raises:
+            StoreError: it cannot be opened, or is not a plain file that may be used.
+        """
         self.path = path
-        self._fd = os.open(path, _OPEN_FLAGS, 0o600)
+        self._fd = open_side_file(path)
         self.held = False
         _open_locks.add(self)
 
@@ -90,9 +93,13 @@ class OsLock:
 
 
 def is_free(path: Path) -> bool:
-    """Tell whether nobody holds the lock on this file; a file that is not there is free."""
+    """Tell whether nobody holds the lock on this file; a file that is not there is free.
+
+    Raises:
+        OSError: the file is a symbolic link, or may not be opened, so that there is no telling.
+    """
     try:
-        fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        fd = open_existing(path)
     except FileNotFoundError:
         return True
     try:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import stat
 import struct
 import time
 from pathlib import Path
 
 from liteq.job import Running
+from liteq.transports.sqlite.sidefile import open_existing, open_side_file
 
 __all__ = ["FileSlot", "read_slot"]
 
@@ -28,8 +30,7 @@ class FileSlot:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(path, flags, 0o600)
+        fd = open_side_file(path)
         try:
             os.ftruncate(fd, _LAYOUT.size)
             self._map = mmap.mmap(fd, _LAYOUT.size)
@@ -56,9 +57,16 @@ class FileSlot:
 def read_slot(path: Path) -> Running | None:
     """Read what a slot says; None if nothing runs, or if there is no such slot."""
     try:
-        content = path.read_bytes()
+        fd = open_existing(path)
     except OSError:
         return None
+    try:
+        # Not what a link leads to, nor a pipe that never ends: the folder may be shared with others.
+        content = os.read(fd, _LAYOUT.size + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     if len(content) != _LAYOUT.size:
         return None
     seq, token, since, deadline = _LAYOUT.unpack(content)

@@ -38,7 +38,7 @@ from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.lives import Lives
 from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.oslock import OsLock
-from liteq.transports.sqlite.place import is_private
+from liteq.transports.sqlite.place import PRIVATE, is_private
 from liteq.transports.sqlite.producing import insert_jobs
 from liteq.transports.sqlite.settling import check_lease, settle, settle_own
 from liteq.transports.sqlite.slot import FileSlot, read_slot
@@ -64,6 +64,7 @@ class SqliteTransport(Transport):
         durability: Durability = "full",
         create: bool = True,
         busy_timeout: float = 30.0,
+        file_mode: int = PRIVATE,
     ) -> None:
         """Open or create the queue's file.
 
@@ -72,11 +73,15 @@ class SqliteTransport(Transport):
             durability: `full`: a commit survives a power cut; `normal`: it may lose about the last second.
             create: whether a missing file, or missing tables in another program's database, are made.
             busy_timeout: seconds to wait for the write lock before `StoreBusyError`.
+            file_mode: the mode of a file that is made here: 0o600, or 0o660 to share it with its group. Side
+                files and their folder follow the mode of the file.
 
         Raises:
             StoreError: the file cannot serve; the subclass and the message say why.
         """
-        self._database = Database(path, durability=durability, create=create, busy_timeout=busy_timeout)
+        self._database = Database(
+            path, durability=durability, create=create, busy_timeout=busy_timeout, file_mode=file_mode
+        )
         self.path = self._database.path
         self.url = str(self.path)
         self._side = self._database.side
