@@ -46,7 +46,7 @@ def lost_attempt() -> None:
 
 def deferred_begin() -> None:
     """Begin a user's transaction without the write lock."""
-    kind = connection._UserConnection
+    kind = connection.UserConnection
     original = kind.execute
 
     def execute(self: sqlite3.Connection, sql: str, *rest: object) -> sqlite3.Cursor:

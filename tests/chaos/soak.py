@@ -30,7 +30,7 @@ MB = 1024 * 1024
 WORKERS = 2
 INTERVAL = 1.0
 """Seconds between two samples."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 WAL_BOUND = KEPT_WAL
 """Bytes: a commit that finds 8 MB in the WAL checkpoints, and a WAL that has become longer is cut to 12."""

@@ -258,11 +258,9 @@ def use(path: Path, name: str) -> None:
                 pass
         elif name == "slot-1":
             transport.slot(1)
-        elif name == "bells-lock":
-            transport.listen_for_jobs()
 
 
-@pytest.mark.parametrize("name", ["turnstile", "bells", "lead", "slot-1", "bells-lock", "migration"])
+@pytest.mark.parametrize("name", ["turnstile", "bells", "lead", "slot-1", "migration"])
 @pytest.mark.parametrize("plant", PLANTS)
 def test_a_side_file_that_is_no_file_of_its_own_is_refused_and_not_touched(
     tmp_path: Path, name: str, plant: Any
@@ -281,6 +279,21 @@ def test_a_side_file_that_is_no_file_of_its_own_is_refused_and_not_touched(
     assert victim.read_text() == "precious"
     assert victim.stat().st_mode & 0o777 == 0o640
     assert not victim.with_name("not there").exists()
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_lock_of_the_bells_that_is_no_file_of_its_own_costs_the_bell_and_is_not_touched(
+    tmp_path: Path, plant: Any
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    with SqliteTransport(tmp_path / "queue.db") as transport:
+        plant(tmp_path / "queue.db.liteq" / "bells-lock", victim)
+        listener = transport.listen_for_jobs()
+        listener.arm()
+        assert listener.wait(0.01) is False
+        listener.close()
+    assert victim.read_text() == "precious"
 
 
 @pytest.mark.parametrize("plant", PLANTS)

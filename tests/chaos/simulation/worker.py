@@ -25,6 +25,10 @@ _quiet = logging.getLogger("liteq.simulation")
 _quiet.disabled = True
 
 
+def _never_lost(error: Exception, has_others: bool) -> None:
+    raise AssertionError("a store in memory has no descriptors to lose") from error
+
+
 class Phase(Enum):
     """What a worker process does next."""
 
@@ -63,7 +67,7 @@ class Worker:
         # Its own number as the process id, and that of this very process for a supervisor that lives.
         info = WorkerInfo(name, "host", -machine.name(), os.getpid(), self._queues)
         store, clock = machine.store, machine.clock
-        self.desk = Desk(store, info, program.visibility_timeout, clock, chance.random, log)
+        self.desk = Desk(store, info, program.visibility_timeout, clock, chance.random, log, _never_lost)
         self.executor = Executor(queue.tasks, store, clock, chance.random, name, log)
         self.durations = Durations(queue.tasks)
         self.phase = Phase.TURN
