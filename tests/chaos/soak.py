@@ -77,12 +77,16 @@ def measure(seconds: float, seed: int) -> list[Sample]:
         command = ("liteq", "worker", "chaos.soak_app:q", "-c", str(WORKERS), "-l", "CRITICAL")
         supervisor = running.enter_context(_program(folder, *command))
         _wait_until(lambda: _count(connection, "liteq_workers") == WORKERS, supervisor)
-        return list(_samples(connection, database, seconds, producer, supervisor))
+        samples = list(_samples(connection, database, seconds, producer, supervisor))
+        # The producer first: it may be waiting for a result.
+        for process in (producer, supervisor):
+            _end(process)
+        return samples
 
 
 @contextmanager
 def _program(folder: Path, *module: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program; ask it to end at the end, and see to it that nothing of it is left."""
+    """Run a program, and see to it that nothing of it is left."""
     process = subprocess.Popen(
         [sys.executable, "-m", *module],
         env={**os.environ, "CHAOS_FOLDER": str(folder), "PYTHONPATH": str(TESTS)},
@@ -92,13 +96,17 @@ def _program(folder: Path, *module: str) -> Iterator[subprocess.Popen[bytes]]:
     )
     try:
         yield process
-        assert process.poll() is None, f"{module[0]} ended by itself with status {process.returncode}"
-        process.terminate()
-        assert process.wait(PATIENCE) == 0, f"{module[0]} ended with status {process.returncode}"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a program to end, which it must not have done by itself."""
+    assert process.poll() is None, f"{process.args} ended by itself with status {process.returncode}"
+    process.terminate()
+    assert process.wait(PATIENCE) == 0, f"{process.args} ended with status {process.returncode}"
 
 
 def _wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:

@@ -19,7 +19,7 @@ from liteq import Queue
 __all__ = ["q"]
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
-PAUSE = 0.02
+PAUSE = float(os.environ.get("CHAOS_PAUSE", "0.02"))
 """Seconds between two calls, on average."""
 KEPT = 20.0
 """Seconds for which results are kept, so that as many go as come long before a third of the soak is over."""
