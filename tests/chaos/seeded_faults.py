@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from liteq.job import Claim, ClaimRequest, Transition, Turn
 from liteq.lifecycle import Succeeded, decide
-from liteq.transports.sqlite import claiming, connection, settling
+from liteq.transports.sqlite import claiming, settling
 from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transports.sqlite.user_connection import UserConnection
 from liteq.worker.executor import Executor
 
 __all__ = ["FAULTS", "install"]
@@ -46,13 +48,12 @@ def lost_attempt() -> None:
 
 def deferred_begin() -> None:
     """Begin a user's transaction without the write lock."""
-    kind = connection.UserConnection
-    original = kind.execute
+    original = UserConnection.execute
 
-    def execute(self: sqlite3.Connection, sql: str, *rest: object) -> sqlite3.Cursor:
-        return original(self, "BEGIN" if sql == "BEGIN IMMEDIATE" else sql, *rest)
+    def execute(self: UserConnection, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return original(self, "BEGIN" if sql == "BEGIN IMMEDIATE" else sql, parameters)
 
-    kind.execute = execute
+    UserConnection.execute = execute  # type: ignore[method-assign]
 
 
 def split_settle() -> None:

@@ -104,9 +104,9 @@ def _program(folder: Path, *module: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask a program to end, which it must not have done by itself."""
-    assert process.poll() is None, f"{process.args} ended by itself with status {process.returncode}"
+    assert process.poll() is None, f"{process.args!r} ended by itself with status {process.returncode}"
     process.terminate()
-    assert process.wait(PATIENCE) == 0, f"{process.args} ended with status {process.returncode}"
+    assert process.wait(PATIENCE) == 0, f"{process.args!r} ended with status {process.returncode}"
 
 
 def _wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
