@@ -27,6 +27,7 @@ LEASE_OF = (
     f"AND expires < {LATEST} AND visibility_timeout BETWEEN 0 AND {LATEST}"
 )
 RENEW = "UPDATE liteq_workers SET expires = ? WHERE holder = ?"
+EXPEL = "DELETE FROM liteq_workers WHERE holder = ?1 AND (?2 IS NULL OR expires = ?2)"
 HAS_LEASES = "SELECT 1 FROM liteq_jobs WHERE stage = 2 AND holder = ? LIMIT 1"
 WORKERS = """
     SELECT w.holder, name, hostname, pid, supervisor, queues, started, expires, visibility_timeout,
@@ -107,9 +108,7 @@ def renew(cursor: sqlite3.Cursor, holders: Collection[int], expires: float) -> N
 
 def expel(cursor: sqlite3.Cursor, holder: int, seen_expires: float | None) -> bool:
     """Unregister a holder, if it has not renewed since `seen_expires`; tell whether it is out."""
-    cursor.execute(
-        "DELETE FROM liteq_workers WHERE holder = ?1 AND (?2 IS NULL OR expires = ?2)", (holder, seen_expires)
-    )
+    cursor.execute(EXPEL, (holder, seen_expires))
     return not is_registered(cursor, holder)
 
 

@@ -168,9 +168,7 @@ class Worker:
         lease = self._lease(job)
         machine.begin(lease)
         decided = self.executor.run(job)
-        assert decided is not None, (
-            "only a job that ends in a transaction of its own leaves nothing to settle"
-        )
+        assert decided is not None, "only a job that ends in a transaction of its own has nothing to settle"
         machine.ledger.ran(lease, decided, machine.clock.wall())
         self._decided = decided
         self.phase = Phase.FINISH
