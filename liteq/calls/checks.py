@@ -92,12 +92,18 @@ def check_name(option: str, value: object) -> str:
 
 
 def utc_seconds(option: str, value: object, zone: tzinfo) -> float:
-    """Return a time in UTC seconds since the epoch; without a time zone of its own it is in `zone`."""
+    """Return a time in UTC seconds since the epoch; without a time zone of its own it is in `zone`.
+
+    Where clocks are set back, a time that comes twice means the first, or with `fold=1` the second. Where
+    they are set forward, a time that is left out counts from before the change: where 02:00 becomes 03:00,
+    02:30 means 03:30.
+    """
     if not isinstance(value, datetime):
         raise ConfigurationError(
             f"{option} must be a datetime, not {value!r} of type {type(value).__name__}."
         )
-    if value.tzinfo is None:
+    # Not only where `tzinfo` is None: one that knows no offset would be taken for the machine's own zone.
+    if value.utcoffset() is None:
         value = value.replace(tzinfo=zone)
     try:
         return value.astimezone(UTC).timestamp()
