@@ -1,15 +1,20 @@
-"""A memory queue, and workers on it that run as threads of the test."""
+"""Queues, workers that run as threads of the test, and scenes on a clock turned by hand."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from scene import Scene
 from worker_thread import PATIENCE, Gate, Worker
 
 from liteq import Queue
+from liteq.transport import Transport
+from liteq.transports.memory import MemoryTransport
+from liteq.transports.sqlite.transport import SqliteTransport
 
 
 @pytest.fixture
@@ -57,3 +62,13 @@ def until(queue: Queue) -> Callable[[Callable[[], bool]], None]:
             listener.close()
 
     return wait
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+    if request.param == "memory":
+        transport: Transport = MemoryTransport()
+    else:
+        transport = SqliteTransport(tmp_path / "queue.db", durability="normal")
+    with transport:
+        yield Scene(transport)
