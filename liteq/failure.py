@@ -48,6 +48,8 @@ ATTRIBUTE_LIMIT = 5_000
 REASON_LIMIT = 500
 """Characters of `reason`."""
 _NAME_LIMIT = 500
+_FRAME_LIMIT = 1000
+"""Frames of a traceback that are looked at, the last ones, as Python itself does; each takes 20 µs."""
 _COUNT_LIMIT = 20
 
 _UNPRINTABLE = "<the message cannot be read: str() of the exception fails>"
@@ -240,10 +242,10 @@ def _traceback(error: BaseException) -> str:
         return ""
     frames = _user_frames(own[0])
     try:
-        whole = tracebacks.TracebackException(type(error), error, frames, compact=True)
+        whole = tracebacks.TracebackException(type(error), error, frames, limit=-_FRAME_LIMIT, compact=True)
         return "".join(whole.format())
     except Exception:
-        lines = tracebacks.format_list(tracebacks.extract_tb(frames))
+        lines = tracebacks.format_list(tracebacks.extract_tb(frames, -_FRAME_LIMIT))
         return "".join(["Traceback (most recent call last):\n", *lines, reason(error), "\n"])
 
 

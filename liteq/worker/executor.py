@@ -5,6 +5,7 @@ Nothing that a task does gets out of `Executor.run`: it always returns what the 
 
 from __future__ import annotations
 
+import math
 import os
 import random as random_module
 from collections.abc import Callable, Mapping
@@ -15,7 +16,8 @@ from liteq.calls.options import decode_options
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.clock import Clock, SystemClock
 from liteq.codec import Codec, decode_call, get_codec
-from liteq.errors import DecodingError, EncodingError, Ignore, Reject, Retry
+from liteq.codec.types import dotted_name
+from liteq.errors import ConfigurationError, DecodingError, EncodingError, Ignore, Reject, Retry
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Transition
 from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
@@ -109,8 +111,8 @@ class Executor:
             args, kwargs = decode_call(codec, job.payload)
             if job.options is not None:
                 decode_options(job.options)
-        # Not only DecodingError: a codec of the user's own may raise anything.
-        except Exception as error:
+        # Not only DecodingError: a codec of the user's own may raise anything, an exit too.
+        except BaseException as error:
             return self._failed(job, plan, _unreadable(job, error))
         make = partial(Request.of, job, args, kwargs, hostname=self._hostname, time_limit=plan.time_limit)
         acts = AttemptActs(self, job)
@@ -132,7 +134,8 @@ class Executor:
         if not acts.completed:
             try:
                 result = None if value is None or job.ignore_result else _encode_result(codec, value)
-            except Exception as error:
+            # A result may run code of its own when it is read, and that may raise anything as well.
+            except BaseException as error:
                 return self._failed(job, plan, _unwritable(job, value, error))
             decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
         if wordy:
@@ -148,33 +151,41 @@ class Executor:
 
     def _raised(self, job: Claim, plan: _Plan, error: BaseException) -> Transition:
         """Decide about a job whose task raised, and say so in the log."""
-        outcome = self._classify(job, plan, error)
+        try:
+            outcome = self._classify(job, plan, error)
+        # Attributes of the task's own kind of `Retry` or `Reject` may be anything, or raise.
+        except BaseException as broken:
+            outcome = Raised(encode_failure(broken), reason(broken), plan.policy)
         decided = decide(job, outcome, self._clock.wall(), self._random)
         if isinstance(outcome, Rejected):
             self.log.rejected(job, decided)
         elif isinstance(outcome, Ignored):
             self.log.ignored(job)
         elif decided.due is not None:
-            self.log.retried(job, decided, error.exc if isinstance(error, Retry) else error)
+            self.log.retried(job, decided, error)
         else:
             self.log.failed(job, error)
         return decided
 
     def _classify(self, job: Claim, plan: _Plan, error: BaseException) -> Outcome:
-        if isinstance(error, Ignore):
+        # By its type, and not by what it says of itself: `isinstance` asks for its `__class__` too.
+        kind = type(error)
+        if issubclass(kind, Ignore):
             report = self._report
             if report is None or (report.seq, report.token) != (job.seq, job.token):
                 return Ignored()
             return Ignored(report.state, report.meta)
-        if isinstance(error, Reject):
-            return Rejected(encode_failure(error), reason(error), error.requeue)
-        if isinstance(error, Retry):
+        if issubclass(kind, Reject):
+            assert isinstance(error, Reject)
+            return Rejected(encode_failure(error), reason(error), bool(error.requeue))
+        if issubclass(kind, Retry):
+            assert isinstance(error, Retry)
             cause = error if error.exc is None else error.exc
             if error.due:
-                return RetryAsked(encode_failure(cause), reason(cause), error.due)
+                return RetryAsked(encode_failure(cause), reason(cause), _moment(error.due))
             # Raised by hand: `self.retry()` has checked nothing, so the policy says when and whether.
             return Raised(encode_failure(cause), reason(cause), plan.policy, automatic=True)
-        automatic = isinstance(error, Exception) and plan.policy.retries_automatically(type(error))
+        automatic = issubclass(kind, Exception) and plan.policy.retries_automatically(kind)
         return Raised(encode_failure(error), reason(error), plan.policy, automatic)
 
     def _failed(self, job: Claim, plan: _Plan, error: Exception) -> Transition:
@@ -227,18 +238,40 @@ def _plan(task: Task[..., Any]) -> _Plan:
     return _Plan(function, task.policy, task.time_limit)
 
 
-def _unreadable(job: Claim, error: Exception) -> DecodingError:
-    told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {error}")
+def _moment(due: object) -> float:
+    """Return when a task wants to be tried again, if that is a time at all."""
+    if not isinstance(due, int | float) or not math.isfinite(due):
+        raise ConfigurationError(f"Retry(due=...) takes UTC seconds since the epoch, not {due!r}.")
+    return float(due)
+
+
+def _said(error: BaseException) -> str:
+    """Return what an exception says, or what can be said of it if it cannot."""
+    try:
+        return str(error)
+    except BaseException:
+        return reason(error)
+
+
+def _unreadable(job: Claim, error: BaseException) -> DecodingError:
+    told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {_said(error)}")
     told.__cause__ = error
     return told
 
 
-def _unwritable(job: Claim, value: object, error: Exception) -> EncodingError:
+def _type_name(value: object) -> str:
     kind = type(value)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        return dotted_name(kind)
+    # A metaclass may have ideas of its own about names.
+    except BaseException:
+        return str(type.__getattribute__(kind, "__name__"))
+
+
+def _unwritable(job: Claim, value: object, error: BaseException) -> EncodingError:
     told = EncodingError(
-        f"The result of task {job.task}, of type {name}, cannot be encoded as {job.codec}: {error} "
-        f"Return something that can be, or set ignore_result=True."
+        f"The result of task {job.task}, of type {_type_name(value)}, cannot be encoded as {job.codec}: "
+        f"{_said(error)} Return something that can be, or set ignore_result=True."
     )
     told.__cause__ = error
     return told

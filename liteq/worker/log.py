@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec, TextIO
 
+from liteq.errors import Retry
 from liteq.job import Claim, Transition
 
 __all__ = ["LOGGER", "JobLog", "set_up_logging"]
@@ -87,7 +88,8 @@ class JobLog:
     def retried(self, job: Claim, decided: Transition, error: BaseException | None) -> None:
         """Say that a job will be tried again, when, and because of which error, if any."""
         wait = 0.0 if decided.due is None else max(0.0, decided.due - decided.at)
-        why = "" if error is None else f": {self._short.repr(error)}"
+        cause = error.exc if isinstance(error, Retry) else error
+        why = "" if cause is None else f": {self._short.repr(cause)}"
         self._logger.info("Task %s[%s] retry: Retry in %gs%s", job.task, job.id, round(wait, 3), why)
 
     @_harmless

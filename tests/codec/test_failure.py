@@ -383,6 +383,32 @@ def test_what_is_long_is_cut() -> None:
     assert len(encode_failure(OwnError(1, "q" * 10**6))) < 100_000
 
 
+def test_of_an_endless_recursion_only_the_last_frames_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    class Counting(traceback.TracebackException):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            read.append(len(self.stack))
+
+    def down(depth: int) -> None:
+        if depth == 0:
+            raise ValueError("at the bottom")
+        down(depth - 1)
+
+    monkeypatch.setattr("liteq.failure.tracebacks.TracebackException", Counting)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        down(10_000)
+    except ValueError as error:
+        failure = decode_failure(encode_failure(error))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert read == [1000]
+    assert "at the bottom" in failure.traceback
+
+
 def test_the_reason_is_one_line() -> None:
     assert reason(ValueError("boom")) == "ValueError: boom"
     assert reason(ValueError()) == "ValueError"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from liteq import Ignore, Queue, Reject, Retry, Task
 from liteq.calls.options import JobOptions, encode_options
-from liteq.codec import get_codec
+from liteq.codec import get_codec, register_type
 from liteq.errors import MaxRetriesExceededError, TaskError
 from liteq.failure import decode_failure, restore
 from liteq.job import Claim, ClaimRequest, Transition, WorkerInfo
@@ -127,6 +128,90 @@ def test_a_result_that_cannot_be_encoded_fails_the_job_and_names_its_type(
     assert "cannot be encoded" in str(decided.reason)
 
 
+@register_type
+@dataclass
+class Reading:
+    """A value whose field raises, when it is read, the exception that it was made with."""
+
+    raises: Any
+
+    def __getattribute__(self, name: str) -> Any:
+        raised = object.__getattribute__(self, "__dict__").get("raises")
+        if name == "raises" and raised is not None:
+            raise raised
+        return object.__getattribute__(self, name)
+
+
+class Silent(Exception):
+    """Raises when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Unspeakable(type):
+    """The type of types that do not give their names."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__qualname__", "__module__"):
+            raise SystemExit(5)
+        return super().__getattribute__(name)
+
+
+def anonymous() -> object:
+    return Unspeakable("Anonymous", (), {})()
+
+
+class Text(str):
+    """Says that it is a number."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return int
+
+
+def endless() -> list[object]:
+    values: list[object] = []
+    values.append(values)
+    return values
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Reading(SystemExit(1)),
+        lambda: Reading(KeyboardInterrupt()),
+        lambda: [Reading(Silent("no"))],
+        lambda: {"deep": Reading(GeneratorExit())},
+        anonymous,
+        lambda: Text("5"),
+        endless,
+        lambda: "x" * 2000,
+    ],
+    ids=["exit", "interrupt", "silent", "generator", "anonymous", "text", "endless", "enormous"],
+)
+def test_a_result_that_runs_code_or_lies_or_has_no_end_fails_its_own_job_only(
+    queue: Queue, make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liteq.worker.executor.RESULT_LIMIT", 1000)
+
+    @queue.task
+    def give() -> object:
+        return make()
+
+    @queue.task
+    def quick() -> int:
+        return 1
+
+    give.delay()
+    bench = Bench(queue)
+    decided = bench.run()
+    assert decided.state == FAILURE
+    assert "cannot be encoded" in str(decided.reason)
+    quick.delay()
+    assert value_of(bench.run()) == 1
+
+
 # ---- payloads that cannot be read ----------------------------------------------------------------
 
 
@@ -214,6 +299,65 @@ def test_an_exception_whose_text_raises_fails_the_job_all_the_same(bench_of: Cal
         raise Hostile
 
     assert bench_of(leave).run().state == FAILURE
+
+
+class Lying(Exception):
+    """Claims to be what ends a job well."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return Ignore
+
+
+class Nameless(Exception):
+    """Raises when it is asked what it is."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise SystemExit(3)
+
+
+class BrokenRetry(Retry):
+    """Raises when it is asked why."""
+
+    @property
+    def exc(self) -> BaseException | None:
+        raise KeyboardInterrupt
+
+    @exc.setter
+    def exc(self, value: object) -> None: ...
+
+
+class Undecided:
+    """Is neither true nor false."""
+
+    def __bool__(self) -> bool:
+        raise SystemExit(4)
+
+
+ODD_ERRORS: dict[str, Callable[[], BaseException]] = {
+    "lying": lambda: Lying("no"),
+    "nameless": lambda: Nameless("no"),
+    "broken": lambda: BrokenRetry(due=NOW * 2),
+    "no time": lambda: Retry(due="tomorrow"),  # type: ignore[arg-type]
+    "not a number": lambda: Retry(due=float("nan")),
+    "beyond numbers": lambda: Retry(due=10**400),
+    "no exception": lambda: Retry(exc=Undecided()),  # type: ignore[arg-type]
+    "undecided": lambda: Reject("no", requeue=Undecided()),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ERRORS)
+def test_an_exception_that_is_not_what_it_seems_fails_its_own_job_only(
+    bench_of: Callable[..., Bench], odd: str
+) -> None:
+    def leave() -> None:
+        raise ODD_ERRORS[odd]()
+
+    bench = bench_of(leave, max_retries=0)
+    decided = bench.run()
+    assert (decided.state, decided.due) == (FAILURE, None)
+    assert bench.transport.settle(bench.holder, [decided], NOW) == []
 
 
 # ---- retrying ------------------------------------------------------------------------------------
