@@ -57,7 +57,7 @@ class Executor:
         tasks: the tasks that can be run here, by name.
         transport: stores the states that tasks report themselves.
         clock: tells the time.
-        random: a source of floats in [0, 1), for the jitter of retries.
+        random: a source of floats in [0, 1), for the jitter of retries; one of its own by default.
         hostname: the worker's name, as `self.request.hostname`.
         log: writes the log lines of jobs.
     """
@@ -67,7 +67,7 @@ class Executor:
         tasks: Mapping[str, Task[..., Any]],
         transport: Transport,
         clock: Clock | None = None,
-        random: Random = random_module.random,
+        random: Random | None = None,
         hostname: str = "",
         log: JobLog | None = None,
     ) -> None:
@@ -76,7 +76,8 @@ class Executor:
         self.log = JobLog() if log is None else log
         self._transport = transport
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._random = random
+        # Not the generator that tasks share: one that seeds it would let all workers retry at one moment.
+        self._random: Random = random_module.Random().random if random is None else random
         self._hostname = hostname
         self._pid = os.getpid()
         self._plans = {name: _plan(task) for name, task in tasks.items()}

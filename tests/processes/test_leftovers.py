@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from programs import Program
+from programs import Program, wait_until
 
 from liteq import AsyncResult, TimeLimitExceeded, WorkerLostError
-from liteq.states import FAILURE
+from liteq.states import FAILURE, RETRY
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and descriptors")
 
@@ -123,6 +123,11 @@ TASKS = """
     @q.task(max_retries=0)
     def fails(text: str) -> None:
         raise ValueError(text)
+
+    @q.task(autoretry_for=(ValueError,), retry_backoff=600, retry_backoff_max=600)
+    def seeds_and_fails() -> None:
+        random.seed(0)
+        raise ValueError
 
     @q.task
     def quick(number: int) -> int:
@@ -262,6 +267,15 @@ def test_a_job_of_the_same_batch_finds_it_too_after_one_that_took_a_while(progra
         results = app.q.enqueue_many(calls, atomic=True)
         after = [result.get(timeout=10) for result in results[1::2]]
     assert after == [before] * len(what)
+
+
+def test_tasks_that_seed_the_random_numbers_are_not_all_tried_again_at_one_moment(program: Program) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1):
+        results = [app.seeds_and_fails.delay() for _ in range(6)]
+        wait_until(lambda: all(result.status == RETRY for result in results))
+        jobs = jobs_of(app, results)
+    assert len({round(job.due - job.started) for job in jobs}) > 1
 
 
 def test_an_alarm_that_goes_off_in_the_next_job_is_not_its_end(program: Program) -> None:

@@ -20,6 +20,9 @@ __all__ = ["Turnstile"]
 FIRST_SLEEP = 0.000_05
 LONGEST_SLEEP = 0.001
 
+# Not the generator that programs share: those who seed it alike would look at the same moments.
+_random = random.Random().random
+
 
 class Turnstile:
     """A lock that one writer at a time holds, over all processes that use the queue's file."""
@@ -56,7 +59,7 @@ class Turnstile:
                     f"{self._lock.path.parent}: another process has kept the write lock for {timeout:g} s. "
                     "It may be suspended, or hold a transaction open; end it, or raise busy_timeout."
                 )
-            time.sleep(sleep * random.random())
+            time.sleep(sleep * _random())
             sleep = min(sleep * 1.5, LONGEST_SLEEP)
 
     def release(self) -> None:
