@@ -343,6 +343,10 @@ class Transport(ABC):
         """Open a transaction on the store that the calling thread's `enqueue` joins."""
         raise NotSupportedError(f"{self.url} has no transactions that a caller can join; use a queue file.")
 
+    def abandon(self) -> bool:
+        """Roll back such a transaction if the calling thread has left one open; tell whether it had."""
+        return False
+
     def completion(
         self, seq: int, token: int, settle: Callable[[], Transition]
     ) -> AbstractContextManager[object]:

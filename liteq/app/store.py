@@ -14,9 +14,11 @@ from liteq.errors import NotSupportedError
 from liteq.job import TaskOrigin
 from liteq.transport import Transport
 
-__all__ = ["Store"]
+__all__ = ["Store", "abandon_transactions", "in_transactions"]
 
 _stores: WeakSet[Store] = WeakSet()
+in_transactions: set[int] = set()
+"""The threads that are inside a transaction of any queue."""
 _inherited: list[Transport] = []
 """What a forked child got from its parent. Kept for ever: closing it would drop the parent's locks."""
 
@@ -51,7 +53,7 @@ class Store:
         self._closer: finalize[[], Store] | None = None
         self._lost_in_fork = False
         self._origins: dict[str, TaskOrigin] = {}
-        self._in_transaction: set[int] = set()
+        self._in_transaction: dict[int, object] = {}
         _stores.add(self)
 
     def transport(self) -> Transport:
@@ -108,18 +110,35 @@ class Store:
     def note_transaction(self) -> Iterator[None]:
         """Note that this thread is inside a transaction until the block ends."""
         thread = get_ident()
-        entered = thread not in self._in_transaction
-        self._in_transaction.add(thread)
+        # The block may be left only when the next transaction is open, if its own was abandoned.
+        outer, this = self._in_transaction.get(thread), object()
+        self._in_transaction[thread] = this
+        in_transactions.add(thread)
         try:
             yield
         finally:
-            if entered:
-                self._in_transaction.discard(thread)
+            if self._in_transaction.get(thread) is this:
+                self._forget_transaction(thread, outer)
+
+    def abandon_transaction(self) -> None:
+        """Roll back the transaction that this thread has left open, if there is one."""
+        if self.in_transaction():
+            self._forget_transaction(get_ident(), None)
+            if self._transport is not None:
+                self._transport.abandon()
+
+    def _forget_transaction(self, thread: int, outer: object) -> None:
+        if outer is None:
+            del self._in_transaction[thread]
+            if not any(thread in store._in_transaction for store in list(_stores)):
+                in_transactions.discard(thread)
+        else:
+            self._in_transaction[thread] = outer
 
     def drop_inherited(self) -> None:
         """Forget, in a forked child, the transport of the parent, without closing it."""
         self._lock = threading.Lock()
-        self._in_transaction = set()
+        self._in_transaction = {}
         if self._transport is not None:
             if self._closer is not None:
                 self._closer.detach()
@@ -128,7 +147,14 @@ class Store:
             self._lost_in_fork = not self.crosses_processes
 
 
+def abandon_transactions() -> None:
+    """Roll back every transaction that the calling thread has left open."""
+    for store in list(_stores):
+        store.abandon_transaction()
+
+
 def _drop_all_inherited() -> None:
+    in_transactions.clear()
     for store in list(_stores):
         store.drop_inherited()
 

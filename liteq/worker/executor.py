@@ -10,14 +10,24 @@ import os
 import random as random_module
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import get_ident
 from typing import Any, NamedTuple
 
+from liteq.app.store import abandon_transactions, in_transactions
 from liteq.calls.options import decode_options
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.clock import Clock, SystemClock
 from liteq.codec import Codec, decode_call, get_codec
 from liteq.codec.types import dotted_name
-from liteq.errors import ConfigurationError, DecodingError, EncodingError, Ignore, Reject, Retry
+from liteq.errors import (
+    ConfigurationError,
+    DecodingError,
+    EncodingError,
+    Ignore,
+    NotSupportedError,
+    Reject,
+    Retry,
+)
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Transition
 from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
@@ -131,6 +141,8 @@ class Executor:
             pop_request(token)
         if _forks.any:
             self._end_if_forked(None)
+        if in_transactions and get_ident() in in_transactions:
+            return self._failed(job, plan, _left_open(job))
         decided = None
         if not acts.completed:
             try:
@@ -152,6 +164,8 @@ class Executor:
 
     def _raised(self, job: Claim, plan: _Plan, error: BaseException) -> Transition:
         """Decide about a job whose task raised, and say so in the log."""
+        if get_ident() in in_transactions:
+            abandon_transactions()
         try:
             outcome = self._classify(job, plan, error)
         # Attributes of the task's own kind of `Retry` or `Reject` may be anything, or raise.
@@ -258,6 +272,15 @@ def _unreadable(job: Claim, error: BaseException) -> DecodingError:
     told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {_said(error)}")
     told.__cause__ = error
     return told
+
+
+def _left_open(job: Claim) -> NotSupportedError:
+    """Free the queue's file from a transaction that nobody would end any more."""
+    abandon_transactions()
+    return NotSupportedError(
+        f"Task {job.task} returned inside a transaction that it had begun, so it was rolled back. "
+        "Use `with ...transaction():`, which ends it."
+    )
 
 
 def _type_name(value: object) -> str:

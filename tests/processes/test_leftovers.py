@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from programs import Program, wait_until
 
-from liteq import AsyncResult, TimeLimitExceeded, WorkerLostError
+from liteq import AsyncResult, NotSupportedError, TimeLimitExceeded, WorkerLostError
 from liteq.states import FAILURE, RETRY
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and descriptors")
@@ -34,8 +34,9 @@ TASKS = """
 
     HERE = Path(__file__).parent
     q = Queue(HERE / "queue.db", durability="normal")
-    # As applications do, and as silences every logger that it does not name.
-    logging.config.dictConfig({"version": 1, "root": {"level": "WARNING"}})
+    if "pytest" not in sys.modules:
+        # As applications do; it silences every logger that it does not name.
+        logging.config.dictConfig({"version": 1, "root": {"level": "WARNING"}})
 
     def go_where_nothing_is():
         folder = tempfile.mkdtemp()
@@ -123,6 +124,31 @@ TASKS = """
     @q.task(max_retries=0)
     def fails(text: str) -> None:
         raise ValueError(text)
+
+    def begin_a_transaction():
+        block = q.transaction()
+        connection = block.__enter__()
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (text)")
+        connection.execute("INSERT INTO notes VALUES ('lost')")
+        quick.delay(99)
+        return block
+
+    @q.task
+    def leave_open(raises: bool) -> None:
+        globals()["left"] = begin_a_transaction()
+        if raises:
+            raise ValueError("in the middle")
+
+    @q.task
+    def use_it(x: int) -> int:
+        with q.transaction() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS notes (text)")
+            connection.execute("INSERT INTO notes VALUES (?)", (f"kept {x}",))
+            # Its block ends only now, inside of this one.
+            globals().pop("left", None)
+            if q.store.in_transaction():
+                connection.execute("INSERT INTO notes VALUES (?)", (f"kept {x} too",))
+        return x
 
     @q.task(autoretry_for=(ValueError,), retry_backoff=600, retry_backoff_max=600)
     def seeds_and_fails() -> None:
@@ -276,6 +302,28 @@ def test_tasks_that_seed_the_random_numbers_are_not_all_tried_again_at_one_momen
         wait_until(lambda: all(result.status == RETRY for result in results))
         jobs = jobs_of(app, results)
     assert len({round(job.due - job.started) for job in jobs}) > 1
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_transaction_that_a_task_leaves_open_is_rolled_back_and_blocks_nobody(
+    program: Program, raises: bool
+) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1):
+        for number in range(2):
+            left, after = app.leave_open.delay(raises), app.use_it.delay(number)
+            with pytest.raises(
+                (ValueError, NotSupportedError), match="middle" if raises else "inside a transaction"
+            ):
+                left.get(timeout=10)
+            assert after.get(timeout=10) == number
+            assert app.quick.delay(number).get(timeout=10) == number
+        connection = sqlite3.connect(app.HERE / "queue.db")
+        notes = [text for (text,) in connection.execute("SELECT text FROM notes")]
+        connection.close()
+    assert notes == ["kept 0", "kept 0 too", "kept 1", "kept 1 too"]
+    stored = sum(lane.jobs for lane in app.q.transport.count() if lane.task.endswith("quick"))
+    assert stored == 2, "what was enqueued in a transaction that was rolled back is not there"
 
 
 def test_an_alarm_that_goes_off_in_the_next_job_is_not_its_end(program: Program) -> None:

@@ -38,12 +38,13 @@ __all__ = ["Database", "Unit"]
 class Unit:
     """One write transaction: its connection, and what to do once it has committed."""
 
-    __slots__ = ("after_commit", "committed", "connection", "own")
+    __slots__ = ("abandoned", "after_commit", "committed", "connection", "own")
 
     def __init__(self, connection: sqlite3.Connection, own: bool) -> None:
         self.connection = connection
         self.own = own
         """False when a user opened it: then parts of it may be rolled back without our knowledge."""
+        self.abandoned = False
         self.committed = False
         """Whether it is in the file for certain, even if an exception came right after the commit."""
         self.after_commit: list[Callable[[], None]] = []
@@ -265,23 +266,40 @@ class Database:
             raise NotSupportedError(
                 "This thread is inside `with q.transaction()` already; use SAVEPOINT for a part of it."
             )
+        unit = None
         try:
             unit = self._begin(own=False)
             connection = self._user_connection()
             connection.lend(self.path)
             self._local.unit = unit
             yield connection
+            if unit.abandoned:
+                raise NotSupportedError(
+                    f"{self.path}: this block's transaction ended with its job, rolled back."
+                )
             self.check_usable()
             connection.check_open()
             connection.take_back()
             self._local.unit = None
             self._commit(unit)
         finally:
-            self._local.unit = None
-            if self._pid == os.getpid():
-                self.let_go()
+            if unit is None or not unit.abandoned:
+                self._local.unit = None
+                if self._pid == os.getpid():
+                    self.let_go()
         for action in unit.after_commit:
             action()
+
+    def abandon(self) -> bool:
+        """Roll back the transaction that this thread's user has left open; tell whether there was one."""
+        unit = self.joined()
+        if unit is None:
+            return False
+        # Its block may yet end, perhaps when another transaction is open.
+        unit.abandoned = True
+        self._local.unit = None
+        self.let_go()
+        return True
 
     def _begin(self, own: bool) -> Unit:
         """Pass the lock and the turnstile and begin; whatever comes of it, the caller must `let_go`."""

@@ -158,6 +158,9 @@ class SqliteTransport(Transport):
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.user_transaction()
 
+    def abandon(self) -> bool:
+        return self._database.abandon()
+
     def guard(self) -> Callable[[], object]:
         self._database.hold.guard()
         return self._database.hold.probe
