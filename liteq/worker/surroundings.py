@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -72,7 +73,7 @@ class Surroundings:
 class OwnSurroundings(Surroundings):
     """Keeps a process as its jobs found it; for one that runs nothing else.
 
-    Used by the thread that runs the jobs, the main one.
+    Used by the thread that runs the jobs.
 
     Args:
         descriptors: descriptors that the process cannot do without, besides those of the store.
@@ -85,7 +86,10 @@ class OwnSurroundings(Surroundings):
 
     def remember(self, transport: Transport) -> None:
         """Take what is there now for what is to be kept."""
-        kinds: tuple[Callable[[], _Part], ...] = (_Folder, _Signals, _Streams, _Interpreter, _Log)
+        kinds: list[Callable[[], _Part]] = [_Folder, _Streams, _Interpreter, _Log]
+        if threading.current_thread() is threading.main_thread():
+            # No other thread may set a handler.
+            kinds.append(_Signals)
         self._parts = [kind() for kind in kinds]
         self.probe = transport.guard() or bool
         self.due = time.monotonic()

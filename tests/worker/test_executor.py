@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -266,7 +267,9 @@ def test_an_exception_fails_the_job_with_its_type_message_and_place(bench_of: Ca
     assert "in boom" in str(error.__cause__)
 
 
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, RecursionError])
+@pytest.mark.parametrize(
+    "kind", [SystemExit, KeyboardInterrupt, GeneratorExit, CancelledError, MemoryError, RecursionError]
+)
 def test_no_exception_at_all_gets_out_of_a_job(
     bench_of: Callable[..., Bench], kind: type[BaseException]
 ) -> None:
