@@ -211,7 +211,7 @@ def _info(config: WorkerConfig) -> WorkerInfo:
 def _load_tasks(config: WorkerConfig) -> Mapping[str, Task[..., Any]]:
     import_tasks(config.modules)
     app = None if config.app is None else load_app(config.app, Queue)
-    return collect_tasks(None if app is None else app.registry)
+    return collect_tasks(config.url, None if app is None else app.registry)
 
 
 def _describe(task: Task[..., Any]) -> dict[str, object]:

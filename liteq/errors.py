@@ -29,6 +29,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     ├── WorkerError (RuntimeError)           workers could not start or go on
     └── TaskError                            how a job ended, as `get()` raises it
         ├── TaskRevokedError                 revoked, expired or purged before it ran
+        ├── SecurityError                    not signed with a key of its queue, so it was not run
         ├── WorkerLostError                  its worker died under it too often
         ├── TimeLimitExceeded (TimeoutError) ended by its `time_limit`
         └── MaxRetriesExceededError          `self.retry()` with no attempt left
@@ -60,6 +61,7 @@ __all__ = [
     "ResultExpired",
     "ResultTimeoutError",
     "Retry",
+    "SecurityError",
     "SignatureError",
     "StoreBusyError",
     "StoreError",
@@ -205,6 +207,10 @@ class TaskError(LiteqError):
 
 class TaskRevokedError(TaskError):
     """The job was revoked, expired or purged before it ran; the message says which."""
+
+
+class SecurityError(TaskError):
+    """The job is not signed with a key of its task's queue, so that it was neither decoded nor run."""
 
 
 class WorkerLostError(TaskError):

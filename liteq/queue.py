@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from liteq.app.bulk import enqueue_signatures
-from liteq.app.conf import QueueSettings, TaskOptions, TaskSettings, queue_settings
+from liteq.app.conf import QueueSettings, SigningKey, TaskOptions, TaskSettings, queue_settings
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
@@ -76,6 +76,9 @@ class Queue:
         create: create the file or its tables where there are none.
         file_mode: who may use a file that is made here: 0o600 for this user alone, 0o660 for the file's group
             as well. A file that is there keeps its mode; what stands beside it follows that.
+        signing_key: sign each job with this key, of at least 16 bytes, and let workers run no job of this
+            queue's tasks that is not signed with it. With a list of keys the first signs and all are
+            accepted. Keys stay in this process: each program and worker has to have them.
 
     Attributes:
         settings: the settings, checked.
@@ -103,6 +106,7 @@ class Queue:
         busy_timeout: float | timedelta = 30.0,
         create: bool = True,
         file_mode: int = 0o600,
+        signing_key: SigningKey = None,
     ) -> None:
         self.settings = queue_settings(
             url,
@@ -118,6 +122,7 @@ class Queue:
             busy_timeout=busy_timeout,
             create=create,
             file_mode=file_mode,
+            signing_key=signing_key,
         )
         get_codec(self.settings.serializer)
         self.registry = Registry()

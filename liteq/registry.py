@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from weakref import WeakSet
 
@@ -56,18 +57,29 @@ def all_registries() -> list[Registry]:
     return list(_registries)
 
 
-def collect_tasks(prefer: Registry | None = None) -> dict[str, Task[..., Any]]:
+def collect_tasks(url: str, prefer: Registry | None = None) -> dict[str, Task[..., Any]]:
     """Return the tasks of every queue in this process by name.
 
+    Where two queues have a task of one name, that of a queue on this store is taken, and of two such queues
+    that of one with a signing key: else it would be left to chance whether signatures are checked.
+
     Args:
-        prefer: whose task is taken where two queues have one of the same name.
+        url: the store whose jobs are to be run.
+        prefer: whose tasks are taken before all others.
     """
     tasks: dict[str, Task[..., Any]] = {}
     for registry in all_registries():
-        tasks.update(registry.tasks)
+        for name, task in registry.tasks.items():
+            if name not in tasks or _rank(task, url) > _rank(tasks[name], url):
+                tasks[name] = task
     if prefer is not None:
         tasks.update(prefer.tasks)
     return tasks
+
+
+def _rank(task: Task[..., Any], url: str) -> tuple[bool, bool]:
+    settings = task.store.settings
+    return os.path.realpath(settings.url) == os.path.realpath(url), settings.signer is not None
 
 
 def _place(function: Any) -> str:

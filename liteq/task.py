@@ -77,6 +77,7 @@ class Task(Bound, Generic[P, R]):
         self.store = store
         self._codec_name = settings.serializer
         self._result_expires = settings.result_expires
+        self._signer = store.settings.signer
         self._check = ArgumentCheck(function, naming.name, settings.bind)
         self._homeless = naming.homeless if settings.name is None and store.crosses_processes else None
         self._placement = Placement(
@@ -209,6 +210,10 @@ class Task(Bound, Generic[P, R]):
         if current() is not None:
             blob = _descended(options)
         job_id = new_id() if task_id is None else task_id
+        if self._signer is not None:
+            blob = self._signer.sign(
+                job_id, self.name, queue, self._codec_name, payload, blob, self.max_crashes
+            )
         # Made as the tuple that it is: through its own __new__, which is Python, it takes twice as long.
         return tuple.__new__(
             NewJob,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -20,11 +20,23 @@ from liteq.calls.checks import (
     check_seconds,
     check_whole,
 )
+from liteq.codec.signing import Signer, make_signer
 from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.retry import RetryPolicy
 
-__all__ = ["MEMORY_URL", "QueueSettings", "TaskOptions", "TaskSettings", "absolute_url", "queue_settings"]
+__all__ = [
+    "MEMORY_URL",
+    "QueueSettings",
+    "SigningKey",
+    "TaskOptions",
+    "TaskSettings",
+    "absolute_url",
+    "queue_settings",
+]
+
+SigningKey = bytes | str | Sequence[bytes | str] | None
+"""What `Queue(signing_key=...)` takes: one key, or several to verify with, of which the first signs."""
 
 MEMORY_URL = "memory://"
 _SQLITE = "sqlite:///"
@@ -53,6 +65,8 @@ class QueueSettings:
     busy_timeout: float
     create: bool
     file_mode: int
+    signer: Signer | None = None
+    """Has the keys; shows them to nobody."""
 
     def transport_settings(self) -> dict[str, Any]:
         """Return the keyword arguments for `open_transport`; all of them can be written as JSON."""
@@ -79,6 +93,7 @@ def queue_settings(
     busy_timeout: float | timedelta,
     create: bool,
     file_mode: int,
+    signing_key: SigningKey = None,
 ) -> QueueSettings:
     """Return the settings of a queue.
 
@@ -104,6 +119,7 @@ def queue_settings(
         busy_timeout=check_seconds("busy_timeout", busy_timeout),
         create=check_flag("create", create),
         file_mode=_file_mode(file_mode),
+        signer=make_signer(signing_key),
     )
 
 

@@ -82,7 +82,12 @@ class Store:
             return self._transport
 
     def is_trusted(self) -> bool:
-        """Tell whether only this user can write the store: then types that it names may be imported."""
+        """Tell whether only this user can write the store: then types that it names may be imported.
+
+        A queue that signs its jobs does so because others can.
+        """
+        if self.settings.signer is not None:
+            return False
         return bool(getattr(self._transport, "trusted", False))
 
     def declare(self, origin: TaskOrigin) -> None:

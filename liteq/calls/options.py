@@ -21,6 +21,7 @@ from liteq.calls.checks import (
     utc_seconds,
 )
 from liteq.codec import get_codec
+from liteq.codec.signing import without_signature
 from liteq.errors import CodecError, ConfigurationError, DecodingError, EncodingError
 from liteq.job import DEFAULT_QUEUE
 
@@ -134,11 +135,12 @@ def encode_options(options: JobOptions) -> bytes | None:
 
 
 def decode_options(blob: bytes | None) -> JobOptions:
-    """Return the options that `encode_options` wrote.
+    """Return the options that `encode_options` wrote, whether or not they were signed since.
 
     Raises:
         DecodingError: the bytes are no such options.
     """
+    blob = without_signature(blob)
     if blob is None:
         return JobOptions()
     fields = get_codec("msgpack").decode(blob)

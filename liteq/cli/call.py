@@ -18,14 +18,17 @@ from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.result import print_outcome, wait_for
 from liteq.cli.target import resolve
 from liteq.codec import encode_call, get_codec
-from liteq.errors import PayloadTooLargeError
+from liteq.codec.signing import is_signed
+from liteq.errors import NotSupportedError, PayloadTooLargeError
 from liteq.ids import new_id
-from liteq.job import NewJob
+from liteq.job import JobFilter, NewJob
 from liteq.queue import Queue
 from liteq.transport import Transport
 
 __all__ = ["call"]
 
+LATEST_JOBS = 50
+"""How many of the last jobs are looked at to find one of the task."""
 MAX_PAYLOAD = 1 << 20
 """The most bytes of arguments where no application says otherwise; as `Queue` has it."""
 
@@ -62,7 +65,8 @@ def call(
 
     ARGS and VALUE are JSON where they can be read as JSON, else strings. Write -- before arguments that begin
     with a dash. With a file as TARGET nothing is imported: the arguments are not checked, and the task's own
-    options (queue, priority, serializer, max_crashes ...) are not known. With an application they are.
+    options (queue, priority, serializer, max_crashes ...) are not known, nor is a signing key. With an
+    application they are.
     """
     args = _given("ARGS", [_value(word) for word in words], "--args", args_json, list)
     kwargs = _given("-k", dict(map(_pair, named)), "--kwargs", kwargs_json, dict)
@@ -101,6 +105,7 @@ def _call_by_name(
             f"The encoded arguments of {task} take {len(payload):,} bytes, and {MAX_PAYLOAD:,} are allowed. "
             "Nothing was stored. Pass a path or a key instead of the data."
         )
+    _refuse_if_signed(transport, task)
     now = time.time()
     job = NewJob(
         id=new_id() if placed.task_id is None else placed.task_id,
@@ -118,6 +123,17 @@ def _call_by_name(
     if not transport.enqueue([job], now)[0]:
         click.echo(f"liteq: job {job.id} exists and is unfinished; it is left as it is.", err=True)
     return job.id
+
+
+def _refuse_if_signed(transport: Transport, task: str) -> None:
+    """Refuse to enqueue what no worker would run, as far as the latest jobs tell."""
+    found = transport.find(JobFilter(limit=LATEST_JOBS))
+    latest = next((job for job in found if job.task == task), None)
+    if latest is not None and is_signed(latest.options):
+        raise NotSupportedError(
+            f"The jobs of {task} in {transport.url} are signed, and only its application has the key. "
+            "Nothing was stored. Name the application as TARGET (package.module or package.module:q)."
+        )
 
 
 # ---- reading the command line ------------------------------------------------------------------------

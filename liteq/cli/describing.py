@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from liteq.calls.options import decode_options
 from liteq.cli.output import stamp
 from liteq.codec import decode_call, get_codec
+from liteq.codec.signing import is_signed
 from liteq.errors import DecodingError
 from liteq.failure import Failure, decode_failure
 from liteq.job import Job
@@ -123,4 +124,5 @@ def options_of(job: Job) -> Mapping[str, Any]:
         "headers": dict(options.headers),
         "root_id": options.root_id or job.id,
         "parent_id": options.parent_id,
+        "signed": is_signed(job.options),
     }

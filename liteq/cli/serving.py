@@ -116,7 +116,7 @@ def serve_alone(
     from liteq.worker.solo import SoloWorker
 
     import_tasks(config.modules)
-    tasks = collect_tasks(None if app is None else app.registry)
+    tasks = collect_tasks(config.url, None if app is None else app.registry)
     worker = SoloWorker(transport, tasks, config)
     # Nothing less ends a task that runs in this thread; whoever works next recovers its job.
     stopping = Stopping(worker.stop, lambda: os._exit(INTERRUPTED))

@@ -18,6 +18,7 @@ from liteq.calls.options import decode_options
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.clock import Clock, SystemClock
 from liteq.codec import Codec, decode_call, get_codec
+from liteq.codec.signing import Signer
 from liteq.codec.types import dotted_name
 from liteq.errors import (
     ConfigurationError,
@@ -27,6 +28,7 @@ from liteq.errors import (
     NotSupportedError,
     Reject,
     Retry,
+    SecurityError,
 )
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Transition
@@ -49,6 +51,7 @@ class _Plan(NamedTuple):
     function: Callable[..., Any]
     policy: RetryPolicy
     time_limit: float | None
+    signer: Signer | None
 
 
 class _Report(NamedTuple):
@@ -92,11 +95,13 @@ class Executor:
         self._pid = os.getpid()
         self._plans = {name: _plan(task) for name, task in tasks.items()}
         self._report: _Report | None = None
+        self._judged: tuple[Claim, str | None] | None = None
 
     def time_limit(self, job: Claim) -> float | None:
         """Return the seconds that the job may take: those given at the call, else its task's own."""
-        limit = self._plans[job.task].time_limit
-        if job.options is None:
+        plan = self._plans[job.task]
+        limit = plan.time_limit
+        if job.options is None or (plan.signer is not None and self._refusal(job, plan.signer)):
             return limit
         try:
             given = decode_options(job.options).time_limit
@@ -117,6 +122,10 @@ class Executor:
         if wordy:
             self.log.received(job)
             began = self._clock.monotonic()
+        if plan.signer is not None:
+            refusal = self._refusal(job, plan.signer)
+            if refusal is not None:
+                return self._failed(job, plan, _insecure(job, refusal))
         try:
             codec = get_codec(job.codec)
             args, kwargs = decode_call(codec, job.payload)
@@ -154,6 +163,12 @@ class Executor:
         if wordy:
             self.log.succeeded(job, self._clock.monotonic() - began, value)
         return decided
+
+    def _refusal(self, job: Claim, signer: Signer) -> str | None:
+        """Return why a job must not run; asked twice for each job, and found out once."""
+        if self._judged is None or self._judged[0] is not job:
+            self._judged = job, signer.refusal(job)
+        return self._judged[1]
 
     def _end_if_forked(self, error: BaseException | None) -> None:
         """End a process that the task has forked and let run on: the jobs are its parent's to run."""
@@ -250,7 +265,14 @@ def _encode_result(codec: Codec, value: object) -> bytes:
 
 def _plan(task: Task[..., Any]) -> _Plan:
     function = partial(task.fn, task) if task.bind else task.fn
-    return _Plan(function, task.policy, task.time_limit)
+    return _Plan(function, task.policy, task.time_limit, task.store.settings.signer)
+
+
+def _insecure(job: Claim, refusal: str) -> SecurityError:
+    return SecurityError(
+        f"This job of task {job.task} was not run, because {refusal}; its queue has a signing key, and runs "
+        "jobs only that were signed with it."
+    )
 
 
 def _moment(due: object) -> float:

@@ -1,0 +1,147 @@
+"""Signing: who has the key can tell a job that a program of theirs has enqueued from any other.
+
+A signature is HMAC-SHA256 over everything that decides what runs: the job's id, its task, queue name, codec,
+payload, options and `max_crashes`. It travels in front of the options, behind a byte that msgpack never
+writes, so that stores know nothing of it and unsigned jobs are stored as ever (ADR 10).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from liteq.errors import ConfigurationError
+from liteq.job import Claim
+
+__all__ = ["LEAST_KEY", "Signer", "is_signed", "make_signer", "without_signature"]
+
+LEAST_KEY = 16
+"""Bytes that a key must have at least."""
+
+_MARK = b"\xc1\x01"
+_SIZE = 32
+_START = len(_MARK) + _SIZE
+_PURPOSE = b"liteq job signature, version 1\n"
+"""What is signed starts so, in case somebody uses the same key for something else as well."""
+_LENGTHS = struct.Struct(">8Q")
+
+
+class Signer:
+    """Signs jobs, and tells whether somebody with one of its keys has signed a job.
+
+    Args:
+        keys: the first one signs; a signature by any of them is good.
+    """
+
+    __slots__ = ("_digest", "_is_same", "_keys")
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        # Imported here because queues without a key have no use for it.
+        import hmac
+
+        self._keys = tuple(keys)
+        self._digest = hmac.digest
+        self._is_same = hmac.compare_digest
+
+    def __repr__(self) -> str:
+        return f"<Signer with {len(self._keys)} {'key' if len(self._keys) == 1 else 'keys'}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("A signing key does not leave its process; give it to the Queue in each of them.")
+
+    def sign(
+        self,
+        job_id: str,
+        task: str,
+        queue: str,
+        codec: str,
+        payload: bytes,
+        options: bytes | None,
+        max_crashes: int,
+    ) -> bytes:
+        """Return a job's options with a signature of the whole job in front of them."""
+        signed = _message(job_id, task, queue, codec, payload, options, max_crashes)
+        return _MARK + self._digest(self._keys[0], signed, "sha256") + (options or b"")
+
+    def refusal(self, job: Claim) -> str | None:
+        """Return why a job must not run, as the end of a sentence; None if its signature is good.
+
+        Nothing of the job is decoded.
+        """
+        if not is_signed(job.options):
+            return "it is unsigned"
+        try:
+            signed = _message(
+                *(job.id, job.task, job.queue, job.codec, job.payload),
+                without_signature(job.options),
+                job.max_crashes,
+            )
+        except (AttributeError, TypeError):
+            # Values that are no text or no bytes: somebody has written to the file by hand.
+            return "its signature does not match"
+        signature = job.options[len(_MARK) : _START]
+        for key in self._keys:
+            if self._is_same(self._digest(key, signed, "sha256"), signature):
+                return None
+        return "its signature does not match"
+
+
+def make_signer(keys: object) -> Signer | None:
+    """Return the signer for what `Queue(signing_key=...)` was given; None for none.
+
+    Raises:
+        ConfigurationError: not a key or a list of keys, or a key that is too short. The message never shows
+            a key.
+    """
+    if keys is None:
+        return None
+    listed = keys if isinstance(keys, list | tuple) else [keys]
+    if not listed:
+        raise ConfigurationError("signing_key is an empty list; give at least one key, or None.")
+    return Signer([_key(key) for key in listed])
+
+
+def is_signed(options: object) -> TypeGuard[bytes]:
+    """Tell whether stored options have a signature in front of them, good or not."""
+    return isinstance(options, bytes) and len(options) >= _START and options.startswith(_MARK)
+
+
+def without_signature(options: bytes | None) -> bytes | None:
+    """Return the options behind the signature, if there is one; None if there are none."""
+    return options[_START:] or None if is_signed(options) else options
+
+
+def _key(key: object) -> bytes:
+    if not isinstance(key, str | bytes):
+        raise ConfigurationError(
+            f"signing_key takes bytes, a string, or a list of them, not {type(key).__name__}."
+        )
+    try:
+        written = key.encode() if isinstance(key, str) else key
+    except UnicodeEncodeError:
+        # Without its cause, which would show the key.
+        raise ConfigurationError("A signing key cannot be written as UTF-8; give it as bytes.") from None
+    if len(written) < LEAST_KEY:
+        raise ConfigurationError(
+            f"A signing key must have at least {LEAST_KEY} bytes, and this one has {len(written)}; make one "
+            "with secrets.token_hex(32)."
+        )
+    return written
+
+
+def _message(
+    job_id: str, task: str, queue: str, codec: str, payload: bytes, options: bytes | None, max_crashes: int
+) -> bytes:
+    """Return all parts with their lengths before them, so that no two jobs come to the same bytes."""
+    parts = (
+        job_id.encode("utf-8", "surrogatepass"),
+        task.encode("utf-8", "surrogatepass"),
+        queue.encode("utf-8", "surrogatepass"),
+        codec.encode("utf-8", "surrogatepass"),
+        payload,
+        b"" if options is None else options,
+        b"" if options is None else b"options",
+        b"%d" % max_crashes,
+    )
+    return b"".join((_PURPOSE, _LENGTHS.pack(*map(len, parts)), *parts))
