@@ -117,9 +117,8 @@ class Executor:
             What the store is to record; None if the job has ended in a transaction of its own.
         """
         plan = self._plans[job.task]
-        wordy = self.log.wordy
         began = 0.0
-        if wordy:
+        if self.log.wordy:
             self.log.received(job)
             began = self._clock.monotonic()
         if plan.signer is not None:
@@ -142,25 +141,31 @@ class Executor:
         # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
         except BaseException as error:
             self._end_if_forked(error)
-            if acts.completed:
-                self.log.raised_too_late(job, error)
-                return None
-            return self._raised(job, plan, error)
+            return self._raised(job, plan, acts, error)
         finally:
             pop_request(token)
         if _forks.any:
             self._end_if_forked(None)
-        if in_transactions and get_ident() in in_transactions:
-            return self._failed(job, plan, _left_open(job))
+        return self._returned(job, plan, acts, codec, value, began)
+
+    def _returned(
+        self, job: Claim, plan: _Plan, acts: AttemptActs, codec: Codec, value: object, began: float
+    ) -> Transition | None:
+        """Decide about a job whose task returned."""
+        left_open = bool(in_transactions) and get_ident() in in_transactions
+        if left_open:
+            abandon_transactions()
         decided = None
         if not acts.completed:
+            if left_open:
+                return self._failed(job, plan, _left_open(job))
             try:
                 result = None if value is None or job.ignore_result else _encode_result(codec, value)
             # A result may run code of its own when it is read, and that may raise anything as well.
             except BaseException as error:
                 return self._failed(job, plan, _unwritable(job, value, error))
             decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
-        if wordy:
+        if self.log.wordy:
             self.log.succeeded(job, self._clock.monotonic() - began, value)
         return decided
 
@@ -177,10 +182,13 @@ class Executor:
             code = error.code if isinstance(error, SystemExit) else error
             os._exit(code if isinstance(code, int) else int(code is not None))
 
-    def _raised(self, job: Claim, plan: _Plan, error: BaseException) -> Transition:
+    def _raised(self, job: Claim, plan: _Plan, acts: AttemptActs, error: BaseException) -> Transition | None:
         """Decide about a job whose task raised, and say so in the log."""
         if get_ident() in in_transactions:
             abandon_transactions()
+        if acts.completed:
+            self.log.raised_too_late(job, error)
+            return None
         try:
             outcome = self._classify(job, plan, error)
         # Attributes of the task's own kind of `Retry` or `Reject` may be anything, or raise.
@@ -297,8 +305,6 @@ def _unreadable(job: Claim, error: BaseException) -> DecodingError:
 
 
 def _left_open(job: Claim) -> NotSupportedError:
-    """Free the queue's file from a transaction that nobody would end any more."""
-    abandon_transactions()
     return NotSupportedError(
         f"Task {job.task} returned inside a transaction that it had begun, so it was rolled back. "
         "Use `with ...transaction():`, which ends it."

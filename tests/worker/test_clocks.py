@@ -38,12 +38,16 @@ def test_a_worker_that_renews_keeps_its_jobs_whatever_the_clock_says(scene: Scen
     assert scene.state() == (STARTED, 1)
 
 
+def never_lost(error: Exception, has_others: bool) -> None:
+    raise AssertionError("nobody has taken its descriptors") from error
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_worker_that_claims_now_and_then_keeps_its_jobs_without_anybody_who_renews(
     scene: Scene, step: float
 ) -> None:
     info = WorkerInfo("worker", "host", 1, 1)
-    desk = Desk(scene.transport, info, 60.0, scene.clock, lambda: 0.5, JobLog())
+    desk = Desk(scene.transport, info, 60.0, scene.clock, lambda: 0.5, JobLog(), never_lost)
     desk.register()
     scene.transport.enqueue([NewJob("job", "task", b"")], scene.clock.wall())
     assert desk.claim(ANY) == 1

@@ -135,6 +135,24 @@ def test_jobs_enqueued_in_the_block_are_stored_with_it(q: Queue, finish: Callabl
     assert q.AsyncResult(ids[0]).exists()
 
 
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_transaction_left_open_after_the_block_is_rolled_back_and_changes_nothing(
+    q: Queue, finish: Callable[..., Any], raises: bool
+) -> None:
+    def task(self: Any) -> None:
+        with self.transaction() as connection:
+            pay(self, connection)
+        left = q.transaction()
+        left.__enter__().execute("INSERT INTO paid VALUES ('never')")
+        kept.append(left)
+        if raises:
+            raise ValueError("too late")
+
+    kept: list[Any] = []
+    result = finish(task)
+    assert (result.status, paid(q)) == (SUCCESS, [result.id])
+
+
 # ---- not completing ------------------------------------------------------------------------------
 
 
