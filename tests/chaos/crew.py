@@ -64,6 +64,8 @@ class Crew:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        if sys.platform != "linux":
+            raise CrewError("a storm needs pidfds, which only Linux has")
         self.folder = folder
         self.recorder = Recorder(folder, "killer")
         self.members: list[Member] = []
@@ -157,6 +159,10 @@ class Crew:
     def has_recorded(self, worker: Target) -> bool:
         """Tell whether a worker is ready: it writes its history once it has registered."""
         return any(self.folder.glob(f"worker-{worker.pid}-*"))
+
+    def written(self) -> int:
+        """Return how many bytes of history the workers have written in all."""
+        return sum(path.stat().st_size for path in self.folder.glob("*worker-*"))
 
     def is_busy(self, target: Target) -> bool:
         """Tell whether a process is in the middle of a job, as far as its history goes."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -32,7 +33,7 @@ from chaos.shop import (
     waits_and_pays,
 )
 from liteq import AsyncResult, Task
-from liteq.errors import ResultTimeoutError, TaskRevokedError
+from liteq.errors import ResultTimeoutError, StoreBusyError, TaskRevokedError
 
 __all__ = ["CALLS", "Producer", "backlog"]
 
@@ -78,7 +79,9 @@ class Producer:
         """Make calls until it is over."""
         kinds, weights = list(self._kinds), list(self._kinds.values())
         while not is_over.is_set():
-            self._random.choices(kinds, weights)[0]()
+            # Those who enqueue write it down; those who look may try again.
+            with suppress(StoreBusyError):
+                self._random.choices(kinds, weights)[0]()
             is_over.wait(self._random.expovariate(1 / self._pause))
             if self._random.random() < LOOKS:
                 while _ready() > ENOUGH and not is_over.is_set():
@@ -171,7 +174,9 @@ class Producer:
 
         def enqueue() -> list[str]:
             if self._own is None:
-                self._own = sqlite3.connect(FOLDER / "queue.db", timeout=30, isolation_level=None)
+                self._own = sqlite3.connect(
+                    FOLDER / "queue.db", timeout=q.settings.busy_timeout, isolation_level=None
+                )
             own = self._own
             own.execute("BEGIN IMMEDIATE")
             try:

@@ -103,6 +103,7 @@ ROLES: Mapping[str, Callable[[Any], None]] = {
     "host": host,
     "supervisor": partial(supervise, 2),
     "small supervisor": partial(supervise, 1),
+    "veteran": partial(supervise, 1),
     "large supervisor": partial(supervise, 4),
     "lone worker": work_alone,
     "filler": fill,

@@ -14,7 +14,7 @@ from chaos import seeded_faults
 from chaos.calling import Caller
 from chaos.history import JobSpec, Recorder
 from chaos.observing import Running, observe
-from liteq import Queue
+from liteq import Queue, StoreBusyError
 
 __all__ = ["FOLDER", "caller", "q", "recorder", "running"]
 
@@ -30,6 +30,7 @@ q = Queue(
     FOLDER / "queue.db",
     durability="full" if os.environ.get("CHAOS_DURABILITY") == "full" else "normal",
     visibility_timeout=float(os.environ.get("CHAOS_VISIBILITY", "1")),
+    busy_timeout=float(os.environ.get("CHAOS_BUSY", "30")),
 )
 recorder = Recorder(FOLDER, os.environ.get("CHAOS_ROLE", "worker"))
 running = Running(recorder)
@@ -96,7 +97,7 @@ def parent(tag: str, children: int) -> str:
     return quick.fn(tag)
 
 
-@q.task(bind=True)
+@q.task(bind=True, autoretry_for=(StoreBusyError,), max_retries=None, default_retry_delay=0.05)
 def pays(self: Any, tag: str, seconds: float, afterwards: str) -> str:
     """Completes in the transaction of its own row; what comes afterwards cannot change that."""
     time.sleep(seconds / 2)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from chaos.checker import check_history
 from chaos.crew import Crew, CrewError, Target
 from chaos.ground import drain, ground
-from chaos.history import read_history
+from chaos.history import Refused, read_history
 from chaos.proof import Proof
 from chaos.rows import read_contents
 from chaos.stories import Case
@@ -29,6 +29,9 @@ VISIBILITY = 1.0
 """Seconds that a lease lasts without renewal."""
 PAUSE = 0.065
 """Seconds between two kills, on average."""
+LONGEST_PAUSE = 0.15
+WORK = 2_000
+"""Bytes of history that workers write, by some four attempts, before the next is killed."""
 SHARE_OF_STOPS = 0.25
 """How many signals of one suspend a process instead of killing one, while not too many are suspended."""
 MOST_STOPPED = 4
@@ -42,8 +45,15 @@ BUSY = 0.7
 STOPPED_TOO = 0.1
 """How often those who are suspended, and their supervisors, may be hit as well."""
 
-CREW = ("producer", "producer", "host", "supervisor", "supervisor", "small supervisor", "lone worker")
-"""Who is there; whoever is killed is replaced by another one of its role."""
+CREW = (
+    *("producer", "producer", "host", "supervisor", "supervisor", "small supervisor", "lone worker"),
+    "veteran",
+)
+"""Who is there; whoever is killed is replaced by another one of its role.
+
+The veteran is a supervisor that is seldom hit, because to take a lease over somebody has to live long enough
+to see it run out twice.
+"""
 
 
 class Aim(NamedTuple):
@@ -65,6 +75,8 @@ AIMS = (
     Aim("host", 5, 2, worker=True),
     Aim("supervisor", 30, 6, worker=True),
     Aim("small supervisor", 11, 3, worker=True),
+    Aim("veteran", 1, 1),
+    Aim("veteran", 5, 2, worker=True),
 )
 
 
@@ -90,6 +102,7 @@ class Tally:
                 "repeated effects, all explained": repeats,
                 "leases superseded": len({attempt.began.holder for attempt in attempts if attempt.expelled}),
                 "completions with their own row": len(case.contents.paid),
+                "calls refused as busy": sum(isinstance(event, Refused) for event in case.history),
             }
         )
         self.problems += map(str, check_history(case))
@@ -113,14 +126,22 @@ class Storm:
         """Kill so many processes, one after another, and suspend others meanwhile."""
         while self.kills.total() < kills:
             self._fill_places()
-            pause = time.monotonic() + self._random.expovariate(1 / PAUSE)
-            while time.monotonic() < pause:
-                self._crew.listen(pause - time.monotonic())
-                self._crew.resume_due()
+            self._pause()
             if self._random.random() < SHARE_OF_STOPS and self._crew.stopped < MOST_STOPPED:
                 self._stop_one()
             else:
                 self._kill_one()
+
+    def _pause(self) -> None:
+        """Wait for a moment; on a busy machine for longer, or nobody would get to do anything."""
+        began = time.monotonic()
+        wait = self._random.expovariate(1 / PAUSE)
+        worked = self._crew.written() + WORK
+        while (waited := time.monotonic() - began) < wait or (
+            waited < LONGEST_PAUSE and self._crew.written() < worked
+        ):
+            self._crew.listen(max(0.005, min(0.02, wait - waited)))
+            self._crew.resume_due()
 
     def calm(self) -> None:
         """Resume everybody, let them end, and let a fresh supervisor do what is left."""
@@ -177,7 +198,11 @@ class Storm:
 
 def _round(tally: Tally, kills: int, seed: int) -> None:
     durability = "full" if seed % 2 else "normal"
-    with ground(CHAOS_VISIBILITY=str(VISIBILITY), CHAOS_DURABILITY=durability) as crew:
+    # Shorter or longer than anybody is suspended who may hold the write lock.
+    busy_timeout = 2.0 if seed % 3 else 30.0
+    with ground(
+        CHAOS_VISIBILITY=str(VISIBILITY), CHAOS_DURABILITY=durability, CHAOS_BUSY=str(busy_timeout)
+    ) as crew:
         storm = Storm(crew, seed)
         try:
             storm.rage(kills)
@@ -186,13 +211,8 @@ def _round(tally: Tally, kills: int, seed: int) -> None:
             tally.problems.append(str(error))
         crew.end()
         tally.counts.update({"kills": storm.kills.total(), "stops": storm.stops})
-        tally.add(
-            Case(
-                read_history(crew.folder),
-                read_contents(crew.folder / "queue.db"),
-                visibility_timeout=VISIBILITY,
-            )
-        )
+        history, contents = read_history(crew.folder), read_contents(crew.folder / "queue.db")
+        tally.add(Case(history, contents, visibility_timeout=VISIBILITY, busy_timeout=busy_timeout))
 
 
 def _orderly_round(tally: Tally, seed: int) -> None:
