@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import random as random_module
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from liteq.clock import Clock, SystemClock
 from liteq.errors import LiteqError, StoreBusyError, StoreError, StoreFullError, WorkerError
@@ -45,6 +46,15 @@ FAREWELL = 5.0
 """Seconds in which a process ends after its last job is settled."""
 KILL_TIMEOUT = 10.0
 """Seconds in which the system ends a killed process."""
+
+
+class _Dead(NamedTuple):
+    """A worker process that has ended, and whose jobs are still in its hands."""
+
+    process: WorkerProcess
+    holder: int
+    death: Death
+    status: int
 
 
 class Supervisor:
@@ -86,6 +96,7 @@ class Supervisor:
         self._killing = False
         self._asked: set[WorkerProcess] = set()
         self._idle: set[WorkerProcess] = set()
+        self._dead: deque[_Dead] = deque()
         self._failure: LiteqError | None = None
         self.ready = threading.Event()
         """Set once every worker process has registered, or the supervisor has given up."""
@@ -127,7 +138,6 @@ class Supervisor:
             self._agenda.set(duty)
         self._agenda.set(self._renew, self._heartbeat)
         try:
-            self._look()
             while not self._is_over():
                 self._step()
         finally:
@@ -149,6 +159,7 @@ class Supervisor:
         event = self._next_event()
         try:
             self._handle(event)
+            self._settle_for_dead()
             self._agenda.do_due()
             self._limits.look()
         except (StoreFullError, StoreBusyError) as error:
@@ -221,6 +232,7 @@ class Supervisor:
                 event = self._events.get(timeout=KILL_TIMEOUT)
                 if isinstance(event, Exited):
                     self._bury(event.process, event.status)
+                    self._settle_for_dead()
             except Empty:
                 LOGGER.error("A worker process did not end within %g s of SIGKILL.", KILL_TIMEOUT)
                 return
@@ -296,7 +308,7 @@ class Supervisor:
                 )
             )
         if process.holder is not None:
-            self._settle_for(process.holder, process, death, status)
+            self._dead.append(_Dead(process, process.holder, death, status))
 
     def _cause(self, process: WorkerProcess, status: int) -> Death:
         if process.over_limit is not None:
@@ -307,7 +319,13 @@ class Supervisor:
             return Death.STOPPED
         return Death.CRASHED
 
-    def _settle_for(self, holder: int, process: WorkerProcess, death: Death, status: int) -> None:
+    def _settle_for_dead(self) -> None:
+        """Settle for those who have died; where that fails, the next step tries again."""
+        while self._dead:
+            self._settle_for(*self._dead[0])
+            self._dead.popleft()
+
+    def _settle_for(self, process: WorkerProcess, holder: int, death: Death, status: int) -> None:
         """Settle, in a dead worker's stead, everything that it held."""
         running = self._transport.running(holder)
         claims = self._transport.leases(holder)
@@ -336,6 +354,7 @@ class Supervisor:
     def _look(self) -> float:
         """Look at the other workers of the store, and take over the jobs of those that are gone."""
         own = [p.process.holder for p in self._positions if p.process and p.process.holder is not None]
+        own += [dead.holder for dead in self._dead]
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
         self._taking_back.look(self._recovery.own)
