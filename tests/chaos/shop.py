@@ -31,6 +31,7 @@ q = Queue(
     durability="full" if os.environ.get("CHAOS_DURABILITY") == "full" else "normal",
     visibility_timeout=float(os.environ.get("CHAOS_VISIBILITY", "1")),
     busy_timeout=float(os.environ.get("CHAOS_BUSY", "30")),
+    signing_key=os.environ.get("CHAOS_KEY"),
 )
 recorder = Recorder(FOLDER, os.environ.get("CHAOS_ROLE", "worker"))
 running = Running(recorder)

@@ -197,12 +197,16 @@ class Storm:
 
 
 def _round(tally: Tally, kills: int, seed: int) -> None:
-    durability = "full" if seed % 2 else "normal"
     # Shorter or longer than anybody is suspended who may hold the write lock.
     busy_timeout = 2.0 if seed % 3 else 30.0
-    with ground(
-        CHAOS_VISIBILITY=str(VISIBILITY), CHAOS_DURABILITY=durability, CHAOS_BUSY=str(busy_timeout)
-    ) as crew:
+    environment = {
+        "CHAOS_VISIBILITY": str(VISIBILITY),
+        "CHAOS_BUSY": str(busy_timeout),
+        "CHAOS_DURABILITY": "full" if seed % 2 else "normal",
+    }
+    if seed % 5 < 2:
+        environment["CHAOS_KEY"] = "a key that is long enough for every signature"
+    with ground(**environment) as crew:
         storm = Storm(crew, seed)
         try:
             storm.rage(kills)
