@@ -165,10 +165,10 @@ class Crew:
         return sum(path.stat().st_size for path in self.folder.glob("*worker-*"))
 
     def is_busy(self, target: Target) -> bool:
-        """Tell whether a process is in the middle of a job, as far as its history goes."""
+        """Tell whether a process is in the middle of a job or a call, as far as its history goes."""
         for path in self.folder.glob(f"*-{target.pid}-*"):
             last = path.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[2]
-            return last.startswith((b'["Began"', b'["Effect"'))
+            return last.startswith((b'["Began"', b'["Effect"', b'["Called"'))
         return False
 
     # ---- signals ---------------------------------------------------------------------------------

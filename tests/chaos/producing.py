@@ -159,10 +159,14 @@ class Producer:
         self._transact(self._tag(), undone=True)
 
     def _transact(self, tag: str, *, undone: bool) -> None:
+        held = self._random.uniform(0.0, 0.03)
+
         def enqueue() -> list[str]:
             with q.transaction() as connection:
                 connection.execute("INSERT INTO orders VALUES (?)", (tag,))
                 result = quick.delay(tag)
+                # So that it is often killed or suspended while it has the write lock.
+                time.sleep(held)
                 if undone:
                     raise UndoneError
             return [result.id]

@@ -41,7 +41,7 @@ UNBORN = 0.03
 """How often a worker may be hit before it is ready; its supervisor gives up after three in a row."""
 
 BUSY = 0.7
-"""How often one that is in the middle of a job is chosen before others of its kind."""
+"""How often one that is in the middle of a job or a call is chosen before others of its kind."""
 STOPPED_TOO = 0.1
 """How often those who are suspended, and their supervisors, may be hit as well."""
 
@@ -176,7 +176,7 @@ class Storm:
         for aim in self._random.choices(AIMS, weights, k=TRIES):
             targets = self._targets(aim)
             if targets:
-                # Mostly one of those that are in the middle of a job.
+                # Mostly one of those that are in the middle of something.
                 busy = [target for target in targets if self._crew.is_busy(target)]
                 return self._random.choice(busy if busy and self._random.random() < BUSY else targets)
         return None
