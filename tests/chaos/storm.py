@@ -3,6 +3,13 @@
 Producers, workers, supervisors and workers without one share a file under load. Again and again one of them
 gets SIGKILL, or SIGSTOP and some time later SIGCONT, often later than its leases last. When it is over, a
 fresh supervisor drains the queue, and the checker compares what everybody wrote down with what the file says.
+
+    zygote     starts the processes, crew signals them, roles says what they are
+    shop       their application; producing makes its calls, calling and observing write down what happens
+    history    what was written down, rows what the file says, stories both, sorted by job
+    checker    the rules, with counting and ordering
+
+The seed decides whom each signal hits and what each program does; when that happens is up to the system.
 """
 
 from __future__ import annotations
