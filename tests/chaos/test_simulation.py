@@ -20,7 +20,7 @@ from liteq.lifecycle import Event
 from liteq.retry import RetryPolicy
 from liteq.transports.memory import MemoryTransport, stations, transport
 from liteq.transports.memory.stations import Record, Stations
-from liteq.worker import recovery, verdict
+from liteq.worker import batching, recovery, taking_back, verdict
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.recovery import Recovery
@@ -235,19 +235,19 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@fault("recovery that reads what runs before it expels")
-def _(patch: pytest.MonkeyPatch) -> None:
-    outcome = Recovery._outcome
-    patch.setattr(
-        Recovery,
-        "_outcome",
-        lambda self, record, running, claim: outcome(self, record, record.running, claim),
-    )
-
-
 @fault("a worker that does not ask whether a job is still its own")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "is_held", lambda self: True)
+
+
+@fault("a worker that begins a job of its batch late")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batching, "BEGIN_WITHIN", float("inf"))
+
+
+@fault("a supervisor that takes back the job that runs")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(taking_back, "waiting_behind", lambda claims, running: claims)
 
 
 @fault("a supervisor that lets go of a dead worker before it has settled for it")
@@ -341,9 +341,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_broken_part_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     FAULTS[name](monkeypatch)
-    # Most are noticed at once; some races take longer with one seed than with another.
-    proof = prove("simulation", 3 * SHORT, seed)
-    assert proof.problems, f"{name} went unnoticed"
+    proof = prove("simulation", SHORT, seed)
+    assert proof.problems, f"{name} went unnoticed in {SHORT:,} steps"
 
 
 def test_a_report_has_the_last_events_of_the_job_concerned(

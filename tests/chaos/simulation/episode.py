@@ -54,6 +54,7 @@ class Episode:
             self._enqueue: 14,
             self._pass_time: 12,
             self._look: 4,
+            self._take_back: 2,
             self._bury: 5,
             self._keep: 4,
             self._resume: 1.5,
@@ -65,7 +66,7 @@ class Episode:
             self._step_clock: 1,
             self._start_program: 0.6,
             self._leave: 0.5,
-            self._sleep: 0.6,
+            self._sleep: 1,
             self._suspend_program: 0.3,
             self._kill_program: 0.2,
         }
@@ -177,6 +178,11 @@ class Episode:
     def _look_by(self, program: Program) -> None:
         self.ledger.counts["jobs recovered"] += program.look()
 
+    def _take_back(self) -> None:
+        program = self._program()
+        if program is not None:
+            program.take_back()
+
     def _bury(self) -> None:
         program = self._program()
         for worker in () if program is None else program.dead():
@@ -241,12 +247,13 @@ class Episode:
 
     def _pass_time(self) -> None:
         """Let time pass; programs look at each other every few seconds, as their agenda says."""
-        left = self.chance.uniform(0, self.chance.choice((0.3, 0.3, 2.0, 2.0, 10.0, 40.0)))
+        pace = self.machine.pace
+        left = pace * self.chance.uniform(0, self.chance.choice((0.02, 0.3, 0.3, 2.0, 2.0, 10.0, 40.0)))
         while left > 0:
-            part = min(left, self.chance.uniform(1, 4))
+            part = min(left, pace * self.chance.uniform(1, 4))
             self.machine.pass_time(part)
             left -= part
-            for program in self.machine.programs if part > 1 else ():
+            for program in self.machine.programs if part > pace else ():
                 if program.is_able:
                     self._look_by(program)
 

@@ -23,6 +23,7 @@ class How(StrEnum):
 
     OUTCOME = "its worker ran it"
     RETURNED = "handed back"
+    TAKEN = "taken back from behind a long job"
     CHARGED = "its worker died under it"
     LATE = "killed at its time limit"
     INTERRUPTED = "killed by a stop"

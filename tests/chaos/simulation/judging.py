@@ -27,7 +27,7 @@ def fits(how: How, lease: Lease, to: Transition, now: float) -> bool:
     match how:
         case How.OUTCOME:
             return to is lease.outcome
-        case How.RETURNED | How.LOST_UNBEGUN:
+        case How.RETURNED | How.TAKEN | How.LOST_UNBEGUN:
             return returned and counts == (attempts - 1, retries, crashes)
         case How.CHARGED:
             if counts != (attempts, retries, crashes + 1):

@@ -195,6 +195,8 @@ class Ledger:
             is_elsewhere = lease.ended not in (None, How.LOST_BEGUN)
             if entry.kind.max_crashes == 0 and (entry.unsettled or is_elsewhere):
                 self.complain(f"{entry.id} must run at most once, and runs twice.", entry)
+            if lease.ended is How.TAKEN:
+                self.complain(f"{entry.id} was taken back from worker {lease.holder}, and runs there.", entry)
             entry.unsettled = True
         return lease.run
 

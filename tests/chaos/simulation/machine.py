@@ -52,6 +52,7 @@ class Machine:
     def __init__(self, chance: random.Random, trace: Trace) -> None:
         self.chance = chance
         self.clock = ManualClock()
+        self.pace = chance.choice((1.0, 0.02))
         self.awake = 0.0
         self.signs: dict[int, float] = {}
         self.calm = False
@@ -143,9 +144,9 @@ class Machine:
             return
         # The one that the program is busy with may come back at this very moment.
         concerned = [worker for worker in able if worker.holder == holder]
-        worker = self.chance.choice(concerned if concerned and self.chance.random() < 0.5 else able)
+        worker = self.chance.choice(concerned if concerned and self.chance.random() < 0.8 else able)
         worker.suspended = False
-        for _ in range(self.chance.randrange(1, 6)):
+        for _ in range(self.chance.choice((1, 2, 3, 4, 4, 5))):
             if worker.alive:
                 worker.step()
 
@@ -203,6 +204,8 @@ class Machine:
         if not isinstance(actor, Program):
             return []
         owner = self.by_holder[lease.holder]
+        if actor.is_taking_back:
+            return [] if lease.run else [How.TAKEN]
         if actor.burying is not None:
             if owner.shown[-1] is not lease:
                 return [How.RETURNED]

@@ -8,13 +8,17 @@ from chaos.simulation.surroundings import Surroundings
 from chaos.simulation.tasks import KINDS
 from chaos.simulation.worker import Worker
 from liteq.job import Transition
+from liteq.worker import batching
 from liteq.worker.recovery import Recovery
+from liteq.worker.taking_back import TakingBack
 from liteq.worker.verdict import Death, judge
 
 __all__ = ["Program"]
 
 TIMEOUTS = (6.0, 20.0, 60.0, 240.0)
 """The visibility timeouts of programs, in seconds; those of one store need not agree."""
+SHORTEST = 0.12
+"""The one of all programs where leases last no longer than a few jobs."""
 SERVED = (None, None, ("default", "a"), ("b",))
 """The queue names that programs serve."""
 LATE_TASKS = {
@@ -29,14 +33,16 @@ class Program:
     """A supervisor with its worker processes: the real recovery and verdicts."""
 
     def __init__(self, machine: Surroundings, serves_all: bool = False) -> None:
-        self.visibility_timeout = machine.chance.choice(TIMEOUTS)
+        self.visibility_timeout = machine.chance.choice(TIMEOUTS) if machine.pace == 1 else SHORTEST
         self.alive = True
         self.suspended = False
         self.burying: Death | None = None
+        self.is_taking_back = False
         self._machine = machine
         self._queues = None if serves_all else machine.chance.choice(SERVED)
         self._renews_at = machine.clock.monotonic() + self.heartbeat
         self._recovery = Recovery(machine.store, machine.clock, machine.chance.random)
+        self._taking_back = TakingBack(machine.store, machine.clock, machine.chance.random)
         self.workers = [Worker(self, machine, self._queues) for _ in range(machine.chance.randrange(1, 4))]
 
     @property
@@ -51,7 +57,7 @@ class Program:
 
     def die(self) -> None:
         """End at once; its worker processes end with it."""
-        self.alive = self.suspended = False
+        self.alive = self.suspended = self.is_taking_back = False
         self.burying = None
         for worker in self.workers:
             worker.die()
@@ -89,6 +95,20 @@ class Program:
             own = [worker.holder for worker in self.workers if worker.holder is not None]
             taken = self._recovery.look(own)
         return len(taken)
+
+    def take_back(self) -> None:
+        """Take back what waits behind long jobs of its workers, as the supervisor does in another thread."""
+        machine = self._machine
+        with machine.by(self):
+            self.is_taking_back = True
+            for worker in self.workers:
+                running = machine.store.running(worker.holder) if worker.alive and worker.holder else None
+                overdue = running is not None and (
+                    machine.clock.monotonic() - running.since >= batching.TAKE_BACK_AFTER
+                )
+                if running is not None and worker.holder is not None and overdue:
+                    self._taking_back._take(worker.holder, running)
+            self.is_taking_back = False
 
     def dead(self) -> list[Worker]:
         """Return its dead worker processes that are not buried."""

@@ -74,7 +74,7 @@ class Store(MemoryTransport):
         self._machine.meanwhile(holder)
         running = super().running(holder)
         # The slot takes down the machine's own time, which no run has in common with another.
-        return running and running._replace(since=0.0)
+        return running and running._replace(since=self._machine.by_holder[holder].shown_at)
 
     def leases(self, holder: int) -> list[Claim]:
         self._machine.meanwhile(holder)

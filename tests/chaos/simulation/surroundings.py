@@ -31,6 +31,8 @@ class Supervisor(Process, Protocol):
 
     burying: Death | None
     """Why the worker died for which it settles just now."""
+    is_taking_back: bool
+    """Whether it takes back what waits behind a long job of a worker."""
     visibility_timeout: float
 
     @property
@@ -51,6 +53,8 @@ class Publisher(Process, Protocol):
     """When it died, on the monotonic clock."""
     shown: list[Lease | None]
     """The lease that it publishes as running; before it, those since somebody began to look."""
+    shown_at: float
+    """Since when, on the monotonic clock."""
 
     @property
     def holder(self) -> int | None:
@@ -65,6 +69,8 @@ class Surroundings(Protocol):
     ledger: Ledger
     acts: Sequence[str]
     """What the jobs that are enqueued next are to do."""
+    pace: float
+    """What durations are multiplied with: leases may last for minutes, or for no longer than a few jobs."""
     awake: float
     """Seconds for which the machine was awake."""
     is_interrupted: bool

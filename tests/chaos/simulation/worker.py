@@ -10,6 +10,7 @@ from chaos.simulation.jobs import Lease
 from chaos.simulation.surroundings import Supervisor, Surroundings
 from chaos.simulation.tasks import queue
 from liteq.job import Claim, ClaimRequest, Transition, WorkerInfo
+from liteq.worker import batching
 from liteq.worker.batching import BATCH_BUDGET, Durations
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
@@ -59,6 +60,8 @@ class Worker:
         self.killed = Death.CRASHED
         self.died_at = 0.0
         self.shown: list[Lease | None] = [None]
+        self.shown_at = 0.0
+        self._began = 0.0
         self.deadline: float | None = None
         self._machine = machine
         self._queues = queues
@@ -129,6 +132,7 @@ class Worker:
             self.phase = Phase.TAKE
         elif desk.claim(self._request()):
             self._empty_turns = 0
+            self._began = machine.clock.monotonic()
             self.phase = Phase.TAKE
         else:
             self._show(None)
@@ -151,16 +155,17 @@ class Worker:
         self.phase = Phase.TURN if self._job is None else Phase.PUBLISH
 
     def _publish(self) -> None:
-        job = self._claimed()
-        self._show(self._lease(job))
-        self.phase = Phase.CHECK if job.max_crashes == 0 else Phase.RUN
+        self._show(self._lease(self._claimed()))
+        self.phase = Phase.CHECK
 
     def _check(self) -> None:
-        if self.desk.is_held():
+        job = self._claimed()
+        in_time = self._machine.clock.monotonic() - self._began <= batching.BEGIN_WITHIN
+        if in_time and (job.max_crashes > 0 or self.desk.is_held()):
             self.phase = Phase.RUN
         else:
             self._show(None)
-            self.desk.hand_back(self._claimed())
+            self.desk.hand_back(job)
             self.phase = Phase.TURN
 
     def _run(self) -> None:
@@ -206,4 +211,5 @@ class Worker:
             limit = self._machine.chance.choice((None, 5.0))
             self.deadline = None if limit is None else self._machine.clock.monotonic() + limit
             self._slot.begin(lease.claim.seq, lease.claim.token, self.deadline)
+        self.shown_at = self._machine.clock.monotonic()
         self.shown.append(lease)
