@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from operator import index
 from typing import TypeGuard
 
 from liteq.errors import ConfigurationError
@@ -142,6 +143,6 @@ def _message(
         payload,
         b"" if options is None else options,
         b"" if options is None else b"options",
-        b"%d" % max_crashes,
+        b"%d" % index(max_crashes),
     )
     return b"".join((_PURPOSE, _LENGTHS.pack(*map(len, parts)), *parts))

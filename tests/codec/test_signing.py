@@ -109,7 +109,7 @@ def test_every_bit_of_a_signature_counts() -> None:
 
 
 @pytest.mark.parametrize("field", ["id", "codec", "payload", "max_crashes"])
-@pytest.mark.parametrize("value", [None, 5.5, b"bytes", "text"])
+@pytest.mark.parametrize("value", [None, 5.5, 3.0, 3.5, b"bytes", "text", "3"])
 def test_values_of_other_types_are_refused_like_any_others(field: str, value: Any) -> None:
     assert Signer([KEY]).refusal(signed(JOB)._replace(**{field: value})) == "its signature does not match"
 
