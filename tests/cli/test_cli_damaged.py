@@ -75,6 +75,19 @@ def test_a_damaged_job_fails_with_its_reason_and_every_command_shows_it(
             shop.queue.AsyncResult("bad").get(timeout=10)
 
 
+@pytest.mark.parametrize("body", ["'text'", "5", "NULL", NOT_UTF8, "x'00'"])
+def test_a_damaged_body_of_a_large_job_fails_it(shop: Shop, liteq: Liteq, body: str) -> None:
+    shop.add.apply_async(("x" * 5000, "y"), task_id="bad")
+    good = shop.add.delay(3, 4)
+    loosen(shop.file)
+    damage(shop.file, f"UPDATE liteq_bodies SET payload = {body}")
+    look(shop, liteq)
+    shop.work()
+    assert good.get(timeout=10) == 7
+    [bad] = shop.queue.transport.find(JobFilter(states=[FAILURE]))
+    assert "cannot be read as msgpack" in (bad.reason or "")
+
+
 @pytest.mark.parametrize("column", ["result", "state", "reason", "codec", "enqueued", "done", "stage"])
 @pytest.mark.parametrize("value", ["NULL", "'text'", "x'00ff'", "9e999", NOT_UTF8])
 def test_a_finished_job_that_was_damaged_is_shown_as_far_as_possible(

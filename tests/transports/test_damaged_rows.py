@@ -48,6 +48,9 @@ DAMAGES = {
     "payload = NULL": "its arguments are missing",
     "lane = 77": "the queue and the task that it names are not there",
     "lane = 'add'": "the queue and the task that it names are not there",
+    "lane = x'61'": "the queue and the task that it names are not there",
+    f"lane = {NOT_UTF8}": "the queue and the task that it names are not there",
+    "lane = 1.5": "the queue and the task that it names are not there",
 }
 
 

@@ -70,7 +70,8 @@ TAKE_FROM_LANE = TAKE.format(
     "ORDER BY priority DESC, due, seq LIMIT ?7",
 )
 TAKEN = f"SELECT {CLAIM} FROM liteq_jobs WHERE stage = 2 AND holder = ?1 AND token = ?2 AND lane = ?6"
-BODY = "SELECT payload FROM liteq_bodies WHERE seq = ?"
+# A text would have to be UTF-8 to be read; the worker says what is wrong with the bytes.
+BODY = "SELECT CAST(payload AS BLOB) FROM liteq_bodies WHERE seq = ?"
 
 _SEQ, _ID, _PRIORITY, _DUE = 0, 2, 7, 8
 

@@ -124,8 +124,10 @@ def quarantine(
 
 def quarantine_lane(connection: sqlite3.Connection, lane: object, now: float, limit: int = 1000) -> None:
     """End ready jobs of a lane that leads to no queue and no task, at most `limit` of them."""
+    # A text that is not UTF-8 was not read as what it is; texts and blobs come behind all numbers.
+    which, wanted = ("=", lane) if isinstance(lane, int | float) else (">=", "")
     found = connection.execute(
-        "SELECT seq FROM liteq_jobs WHERE stage = 0 AND lane = ? LIMIT ?", (lane, limit)
+        f"SELECT seq FROM liteq_jobs WHERE stage = 0 AND lane {which} ? LIMIT ?", (wanted, limit)
     ).fetchall()
     quarantine(
         connection, [seq for (seq,) in found], now, "the queue and the task that it names are not there"
