@@ -17,7 +17,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     │   ├── StoreUnavailableError            missing folder, directory, read-only, network file system
     │   ├── NotAQueueError                   not a database, or another program's
     │   ├── NewerStoreError                  made by a newer liteq
-    │   ├── StoreReplacedError               the file was deleted or replaced while in use
+    │   ├── StoreReplacedError               the file, or its folder, was deleted or replaced in use
     │   ├── DescriptorsLostError             other code in this process has closed the file's descriptors
     │   ├── StoreFullError                   the disk is full
     │   └── StoreBusyError (TimeoutError)    the write lock was not free in time
@@ -140,7 +140,7 @@ class NewerStoreError(StoreError):
 
 
 class StoreReplacedError(StoreError):
-    """The file was deleted or replaced while it was in use."""
+    """The file, or the folder beside it, was deleted, emptied or replaced while it was in use."""
 
 
 class DescriptorsLostError(StoreError):
@@ -148,7 +148,7 @@ class DescriptorsLostError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """The disk is full; nothing was stored."""
+    """The disk is full; nothing of this transaction was stored."""
 
 
 class StoreBusyError(StoreError, TimeoutError):

@@ -172,6 +172,8 @@ class Transport(ABC):
         more than a third of their time has passed (that all of it has is no obstacle), or when they would
         end later than if they were renewed now, because the clock was set back.
         A worker that is not registered claims nothing (`is_registered` tells).
+        A store that has run out of room may settle and claim nothing; with nothing to settle it then raises
+        StoreFullError.
         Waiters are woken after the commit.
         """
 

@@ -6,10 +6,11 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from disks import Disk, small_disk
 from hypothesis.configuration import set_hypothesis_home_dir
 
 MARK = "LITEQ_TEST_SESSION"
@@ -62,3 +63,10 @@ def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
         return full if request.config.getoption("--long") else few
 
     return choose
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 24 MiB."""
+    with small_disk(tmp_path / "disk", "size=24m") as disk:
+        yield disk

@@ -43,7 +43,9 @@ class Bound:
     def update_state(self, state: str, meta: object = None) -> None:
         """Store a state of the task's own for the running job, such as "PROGRESS", with its meta.
 
-        Does nothing when the task was called directly.
+        Does nothing when the task was called directly. On a full disk the state is not stored and the task
+        goes on, with one line in the worker's log for each job: a job does not fail because its progress
+        finds no room.
 
         Args:
             state: the state's name.

@@ -36,10 +36,16 @@ class Agenda:
         return min(self._due.values())
 
     def do_due(self) -> None:
-        """Do every duty that is due; one that raises stays due, as do those behind it."""
+        """Do every duty that is due; one that raises stays due, and those behind it come before it then."""
         for duty, due in list(self._due.items()):
-            if due <= self._clock.monotonic() + TOGETHER:
-                self.set(duty, duty())
+            if due > self._clock.monotonic() + TOGETHER:
+                continue
+            try:
+                wait = duty()
+            except BaseException:
+                self._due[duty] = self._due.pop(duty)
+                raise
+            self.set(duty, wait)
 
     def postpone(self, wait: float) -> None:
         """Let nothing be due for so many seconds."""

@@ -29,6 +29,7 @@ from liteq.errors import (
     Reject,
     Retry,
     SecurityError,
+    StoreFullError,
 )
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Transition
@@ -96,6 +97,7 @@ class Executor:
         self._plans = {name: _plan(task) for name, task in tasks.items()}
         self._report: _Report | None = None
         self._judged: tuple[Claim, str | None] | None = None
+        self._untold: int | None = None
 
     def time_limit(self, job: Claim) -> float | None:
         """Return the seconds that the job may take: those given at the call, else its task's own."""
@@ -246,7 +248,13 @@ class Executor:
         """Store a state of the task's own; raises EncodingError for a meta that cannot be encoded."""
         encoded = None if meta is None else get_codec(job.codec).encode(meta)
         self._report = _Report(job.seq, job.token, state, encoded)
-        self._transport.update_state(job.seq, job.token, state, encoded)
+        try:
+            self._transport.update_state(job.seq, job.token, state, encoded)
+        except StoreFullError as error:
+            # A job that can be finished must not fail because its progress finds no room.
+            if self._untold != job.token:
+                self._untold = job.token
+                self.log.unreported(job, state, error)
 
 
 class _Forks:

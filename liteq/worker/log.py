@@ -123,6 +123,13 @@ class JobLog:
         )
 
     @_harmless
+    def unreported(self, job: Claim, state: str, error: BaseException) -> None:
+        """Say that a state which the task reported is not stored; once for each job."""
+        self._logger.warning(
+            "Task %s[%s] goes on, but its state %s cannot be seen: %s", job.task, job.id, state, error
+        )
+
+    @_harmless
     def superseded(self, job: Claim) -> None:
         """Say that an outcome came too late: somebody else holds the job, or has finished it."""
         self._logger.warning(

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import random as random_module
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from zlib import crc32
 
 from liteq.clock import Clock, SystemClock
-from liteq.errors import DescriptorsLostError, StoreBusyError, StoreError, StoreFullError
+from liteq.errors import DescriptorsLostError, StoreError
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.retry import Random
 from liteq.transport import RunningSlot, Transport
@@ -33,6 +34,7 @@ from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
 from liteq.worker.log import LOGGER
+from liteq.worker.patience import Patience
 from liteq.worker.surroundings import Surroundings
 from liteq.worker.unknown import UnknownTasks
 
@@ -45,8 +47,6 @@ _BATCH_LIMIT = 128
 _OVERRUN = 2 * BATCH_BUDGET / 1_000_000
 """Seconds after which a batch whose jobs took longer than expected is cut short."""
 
-_FIRST_BACK_OFF = 0.1
-_LAST_BACK_OFF = 2.0
 _LOOK_FOR_UNKNOWN_EVERY = 5.0
 _UNKNOWN_SHARE = 200
 """Looking for unknown tasks takes at most one part in this many of an idle worker's time."""
@@ -115,6 +115,7 @@ class WorkerLoop:
         self._surroundings = Surroundings() if surroundings is None else surroundings
         self._ran = 0
         self._listener = transport.listen_for_jobs(info.queues)
+        self._patience = Patience(self._clock)
         self._keeper = Keeper(self._desk, self._clock, self._listener.ring)
         self._slot: RunningSlot | None = None
         self._stopping = False
@@ -149,6 +150,9 @@ class WorkerLoop:
             self._desk.hand_back()
             self._until(lambda: self._desk.oldest_outcome() is None, self._desk.settle)
             self._leave()
+        except StoreError:
+            self._part()
+            raise
         finally:
             self._keeper.close()
             self._listener.close()
@@ -161,20 +165,10 @@ class WorkerLoop:
 
     def _until(self, over: Callable[[], bool], step: Callable[[], None]) -> None:
         """Repeat a step, waiting out a full disk and a busy lock; a step that failed lost nothing."""
-        delay = 0.0
-        while not over():
-            if self._keeper.failure is not None:
-                raise self._keeper.failure
-            try:
-                step()
-                delay = 0.0
-            except (StoreFullError, StoreBusyError) as error:
-                delay = min(_LAST_BACK_OFF, 2 * delay) or _FIRST_BACK_OFF
-                LOGGER.warning("%s Trying again in %g s; finished work is kept.", error, delay)
-                self._clock.sleep(delay)
+        self._patience.until(over, step, lambda: self._keeper.failure)
 
     def _step(self) -> None:
-        if self._desk.holder is None:
+        if self._slot is None:
             self._register()
         elif self._desk.suspect and self._desk.is_expelled():
             self._register_again()
@@ -362,7 +356,8 @@ class WorkerLoop:
     # ---- coming and going ------------------------------------------------------------------------
 
     def _register(self) -> None:
-        holder = self._desk.register()
+        # Registered already if a full disk had no room for the slot then.
+        holder = self._desk.register() if self._desk.holder is None else self._desk.holder
         self._slot = self._transport.slot(holder)
         if self._on_registered is not None:
             self._on_registered(holder)
@@ -374,7 +369,15 @@ class WorkerLoop:
         if self._slot is not None:
             self._slot.close()
             self._slot = None
+        self._desk.holder = None
         self._register()
+
+    def _part(self) -> None:
+        """Hand back what a store that cannot serve any more may still take."""
+        with suppress(StoreError):
+            self._desk.hand_back()
+            self._desk.settle()
+            self._leave()
 
     def _leave(self) -> None:
         # Only here: after a failure, the slot tells the supervisor which job was the last one.

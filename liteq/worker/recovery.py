@@ -15,7 +15,7 @@ import sys
 from collections.abc import Collection
 
 from liteq.clock import Clock
-from liteq.errors import WorkerLostError
+from liteq.errors import StoreFullError, WorkerLostError
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Running, Transition, WorkerRecord
 from liteq.lifecycle import Lost, decide
@@ -111,7 +111,14 @@ class Recovery:
         if expires != record.expires or self._pause > max(heartbeat, SLEPT):
             self._suspects[record.holder] = (record.expires, now)
             return False
-        return now - since >= 2 * heartbeat and self._transport.expel(record.holder, record.expires)
+        if now - since < 2 * heartbeat:
+            return False
+        try:
+            return self._transport.expel(record.holder, record.expires)
+        except StoreFullError:
+            # Nor could it renew: when there is room again, it gets as long as others to do so.
+            self._suspects[record.holder] = (record.expires, now)
+            raise
 
     def _recover(self, record: WorkerRecord) -> list[Transition]:
         self._suspects.pop(record.holder, None)

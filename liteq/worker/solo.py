@@ -22,6 +22,7 @@ from liteq.worker.executor import Executor
 from liteq.worker.imports import settings_on
 from liteq.worker.log import LOGGER
 from liteq.worker.loop import WorkerLoop
+from liteq.worker.patience import Patience
 from liteq.worker.recovery import Recovery
 from liteq.worker.surroundings import OwnSurroundings
 from liteq.worker.upkeep import Upkeep
@@ -96,11 +97,13 @@ class SoloWorker:
         """Do what a supervisor does for its workers and for the store."""
         try:
             pause = 0.0
+            patience = Patience(self._clock)
             while not self._ended.wait(pause):
                 try:
                     pause = self._look()
+                    patience.is_over()
                 except (StoreFullError, StoreBusyError) as error:
-                    LOGGER.warning("%s Trying again in 1 s.", error)
+                    patience.tell(error)
                     pause = 1.0
         except LiteqError as error:
             self._failure = error

@@ -12,27 +12,28 @@ from __future__ import annotations
 
 import random as random_module
 import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.errors import LiteqError, StoreBusyError, StoreError, StoreFullError, WorkerError
-from liteq.job import ClaimRequest, Transition
+from liteq.job import ClaimRequest
 from liteq.retry import Random
 from liteq.transport import Transport
 from liteq.worker.agenda import Agenda
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
+from liteq.worker.leftovers import Leftovers
 from liteq.worker.limits import TimeLimits
 from liteq.worker.log import LOGGER
+from liteq.worker.patience import Patience
 from liteq.worker.position import Position
 from liteq.worker.process import Exited, Said, WorkerProcess
 from liteq.worker.recovery import Recovery
 from liteq.worker.taking_back import TakingBack
 from liteq.worker.upkeep import Upkeep
-from liteq.worker.verdict import Death, describe_exit, judge
+from liteq.worker.verdict import Death, describe_exit
 
 __all__ = ["Supervisor"]
 
@@ -46,15 +47,6 @@ FAREWELL = 5.0
 """Seconds in which a process ends after its last job is settled."""
 KILL_TIMEOUT = 10.0
 """Seconds in which the system ends a killed process."""
-
-
-class _Dead(NamedTuple):
-    """A worker process that has ended, and whose jobs are still in its hands."""
-
-    process: WorkerProcess
-    holder: int
-    death: Death
-    status: int
 
 
 class Supervisor:
@@ -80,7 +72,6 @@ class Supervisor:
         self._transport = transport
         self._config = config
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._random = random
         self._positions = [
             Position(replace(config, name=f"{config.name}-{number}"), self._clock)
             for number in range(1, concurrency + 1)
@@ -88,6 +79,8 @@ class Supervisor:
         self._events: SimpleQueue[Said | Exited | None] = SimpleQueue()
         self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
         self._recovery = Recovery(transport, self._clock, random)
+        self._leftovers = Leftovers(transport, self._clock, random)
+        self._patience = Patience(self._clock)
         self._upkeep = Upkeep(transport, self._clock)
         self._agenda = Agenda(self._clock)
         self._limits = TimeLimits(transport, self._clock)
@@ -96,7 +89,6 @@ class Supervisor:
         self._killing = False
         self._asked: set[WorkerProcess] = set()
         self._idle: set[WorkerProcess] = set()
-        self._dead: deque[_Dead] = deque()
         self._failure: LiteqError | None = None
         self.ready = threading.Event()
         """Set once every worker process has registered, or the supervisor has given up."""
@@ -159,14 +151,18 @@ class Supervisor:
         event = self._next_event()
         try:
             self._handle(event)
-            self._settle_for_dead()
-            self._agenda.do_due()
+            # First, because it needs nothing of a store that may be in trouble.
             self._limits.look()
+            self._leftovers.settle()
+            self._agenda.do_due()
+            self._patience.is_over()
         except (StoreFullError, StoreBusyError) as error:
-            LOGGER.warning("%s Trying again in 1 s.", error)
+            self._patience.tell(error)
             self._agenda.postpone(1.0)
         except StoreError as error:
             self._give_up(error)
+            # The workers finish what they run, and keep their leases as far as the store allows.
+            self._agenda.postpone(SOON)
         if self._stopping:
             self._tell_to_stop()
 
@@ -232,7 +228,7 @@ class Supervisor:
                 event = self._events.get(timeout=KILL_TIMEOUT)
                 if isinstance(event, Exited):
                     self._bury(event.process, event.status)
-                    self._settle_for_dead()
+                    self._leftovers.settle()
             except Empty:
                 LOGGER.error("A worker process did not end within %g s of SIGKILL.", KILL_TIMEOUT)
                 return
@@ -308,7 +304,7 @@ class Supervisor:
                 )
             )
         if process.holder is not None:
-            self._dead.append(_Dead(process, process.holder, death, status))
+            self._leftovers.add(process.holder, process, death, status)
 
     def _cause(self, process: WorkerProcess, status: int) -> Death:
         if process.over_limit is not None:
@@ -319,42 +315,12 @@ class Supervisor:
             return Death.STOPPED
         return Death.CRASHED
 
-    def _settle_for_dead(self) -> None:
-        """Settle for those who have died; where that fails, the next step tries again."""
-        while self._dead:
-            self._settle_for(*self._dead[0])
-            self._dead.popleft()
-
-    def _settle_for(self, process: WorkerProcess, holder: int, death: Death, status: int) -> None:
-        """Settle, in a dead worker's stead, everything that it held."""
-        running = self._transport.running(holder)
-        claims = self._transport.leases(holder)
-        if death is Death.TIME_LIMIT and running != process.over_limit:
-            death = Death.STOPPED
-        now = self._clock.wall()
-        decided = judge(claims, running, death, status, process.tasks, now, self._random)
-        if decided:
-            self._transport.settle(holder, decided, now)
-        # Not before: whoever finds jobs in the hands of nobody takes them at once, and charges nobody.
-        self._transport.expel(holder, None)
-        self._report(decided)
-
-    def _report(self, decided: Sequence[Transition]) -> None:
-        for settled in decided:
-            if settled.reason is None:
-                continue
-            if settled.due is None:
-                LOGGER.error("Job %s ended %s: %s", settled.id, settled.state, settled.reason)
-            else:
-                wait = max(0.0, settled.due - settled.at)
-                LOGGER.warning("Job %s runs again in %g s: %s", settled.id, wait, settled.reason)
-
     # ---- duties ----------------------------------------------------------------------------------
 
     def _look(self) -> float:
         """Look at the other workers of the store, and take over the jobs of those that are gone."""
         own = [p.process.holder for p in self._positions if p.process and p.process.holder is not None]
-        own += [dead.holder for dead in self._dead]
+        own += self._leftovers.holders
         for settled in self._recovery.look(own):
             LOGGER.warning("Job %s was recovered from a worker that is gone.", settled.id)
         self._taking_back.look(self._recovery.own)

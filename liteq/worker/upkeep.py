@@ -34,12 +34,13 @@ class Upkeep:
                 self._leading.close()
                 return 1.0
         now = self._clock.wall()
+        # First, because a sweep that finds no room on the disk must not keep the WAL from being synced.
+        self._transport.tend(now)
         due = self._transport.next_sweep()
         changed = 0
         if due is not None and due <= now:
             changed = self._transport.sweep(now, SWEEP_LIMIT)
             due = self._transport.next_sweep()
-        self._transport.tend(now)
         if changed >= SWEEP_LIMIT:
             # In small steps, so that no writer waits for long.
             return 0.01

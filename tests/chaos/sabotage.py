@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from liteq.job import NewJob, Transition
-from liteq.transports.sqlite import connection, opening, producing, schema, settling, transport
+from liteq.transports.sqlite import connection, opening, producing, schema, settling, transport, turns
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.lanes import Lanes
 
@@ -31,7 +31,7 @@ def a_settle_in_two_transactions() -> None:
             cursor.execute("BEGIN IMMEDIATE")
         return refused
 
-    transport.settle = settle
+    turns.settle = settle
 
 
 @fault

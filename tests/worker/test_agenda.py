@@ -69,3 +69,19 @@ def test_a_duty_that_fails_stays_due(duties: Duties) -> None:
         duties.agenda.do_due()
     duties.clock.advance(0.5)
     assert duties.agenda.next_due == 100.0
+
+
+def test_a_duty_that_fails_again_and_again_keeps_no_other_from_being_done(duties: Duties) -> None:
+    def fail() -> float:
+        duties.done.append("fail")
+        raise OSError
+
+    agenda = Agenda(duties.clock)
+    for duty in (fail, duties.often, duties.seldom):
+        agenda.set(duty)
+    for _ in range(2):
+        with pytest.raises(OSError):
+            agenda.do_due()
+        agenda.postpone(1.0)
+        duties.clock.advance(1.0)
+    assert duties.done == ["fail", "often", "seldom", "fail"]

@@ -15,6 +15,7 @@ import os
 import struct
 from pathlib import Path
 
+from liteq.transports.sqlite.room import allocate
 from liteq.transports.sqlite.sidefile import open_side_file
 
 __all__ = ["JOBS", "PLACES", "RESULTS", "BellTable"]
@@ -43,8 +44,7 @@ class BellTable:
     def __init__(self, path: Path) -> None:
         fd = open_side_file(path)
         try:
-            if os.fstat(fd).st_size < _SIZE:
-                os.ftruncate(fd, _SIZE)
+            allocate(fd, _SIZE)
             self._map = mmap.mmap(fd, _SIZE)
         finally:
             os.close(fd)

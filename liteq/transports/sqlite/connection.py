@@ -20,11 +20,11 @@ from liteq.errors import (
     LiteqError,
     NotSupportedError,
     StoreBusyError,
-    StoreReplacedError,
     StoreUnavailableError,
 )
 from liteq.transports.sqlite.checkpoint import checkpoint, sync_wal, wal_size
 from liteq.transports.sqlite.descriptors import Hold
+from liteq.transports.sqlite.identity import Identity
 from liteq.transports.sqlite.opening import Durability, Opener, wrong_version
 from liteq.transports.sqlite.place import PRIVATE, SideFolder, check_companions, check_place
 from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
@@ -53,16 +53,17 @@ class Unit:
 class Write:
     """The block of `Database.write`; a class, because a generator costs 3 µs more for every `delay()`."""
 
-    __slots__ = ("_database", "unit")
+    __slots__ = ("_database", "_settling", "unit")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, settling: bool) -> None:
         self._database = database
+        self._settling = settling
         self.unit: Unit | None = None
         """None until the transaction has begun."""
 
     def __enter__(self) -> Unit:
         try:
-            unit = self.unit = self._database.enter()
+            unit = self.unit = self._database.enter(self._settling)
             return unit
         except BaseException:
             # A signal's exception can come between any two steps, such as right after the transaction began.
@@ -100,17 +101,16 @@ class Database:
         Raises:
             StoreError: it cannot be opened; the subclass and message say why.
         """
-        self._file = os.path.realpath(path)
-        self.path = Path(self._file)
+        self.path = Path(os.path.realpath(path))
         self._opener = Opener(self.path, durability, create, busy_timeout, file_mode)
         self.durability = durability
         self.busy_timeout = busy_timeout
         self._pid = os.getpid()
         self._closed = False
-        check_place(self.path)
-        if not create and not self.path.exists():
-            raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
         with ExitStack() as opened, translated(self.path):
+            check_place(self.path)
+            if not create and not self.path.exists():
+                raise StoreUnavailableError(f"{self.path}: there is no queue here; check the path.")
             check_companions(self.path)
             self.hold = Hold(self.path)
             opened.callback(self.hold.close)
@@ -121,8 +121,9 @@ class Database:
             opened.callback(self._reader.close)
             self._reader.execute("PRAGMA query_only = 1")
             self.side = SideFolder(self.path)
-            self._identity = self._look()
             self._turnstile = Turnstile(self.side.turnstile)
+            opened.callback(self._turnstile.close)
+            self._identity = Identity(self.path, self._turnstile)
             self.hold.watch(self._turnstile.descriptor)
             opened.pop_all()
         self._user: UserConnection | None = None
@@ -132,28 +133,6 @@ class Database:
         self._local = threading.local()
 
     # ---- using -----------------------------------------------------------------------------------
-
-    def _look(self) -> tuple[int, int]:
-        try:
-            about = os.stat(self._file)  # noqa: PTH116  # a Path would cost a microsecond more for every job
-        except FileNotFoundError:
-            raise StoreReplacedError(
-                f"{self.path}: the queue's file was deleted while in use. Stop all its programs, put it "
-                "back if you can, and start them again."
-            ) from None
-        return about.st_dev, about.st_ino
-
-    def check_identity(self) -> None:
-        """Refuse to go on when the file was deleted or replaced, where writes would go nowhere.
-
-        Raises:
-            StoreReplacedError: the path no longer leads to the file that is open here.
-        """
-        if self._look() != self._identity:
-            raise StoreReplacedError(
-                f"{self.path}: the queue's file was replaced by another while in use. "
-                "Start this program again."
-            )
 
     def check_usable(self) -> None:
         """Refuse to be used after a close, in a forked child, or without its descriptors.
@@ -173,37 +152,44 @@ class Database:
         self.hold.check()
 
     @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self, settling: bool = False) -> Iterator[sqlite3.Connection]:
         """Lend the reading connection.
 
+        Args:
+            settling: see `write`.
+
         Raises:
-            StoreError: the file was deleted or replaced, or SQLite could not read it.
+            StoreError: the file or its side folder was deleted or replaced, or SQLite could not read it.
         """
         self.check_usable()
         with translated(self.path):
-            self.check_identity()
+            self._identity.check(settling)
             with self._read_lock:
                 yield self._reader
 
-    def write(self) -> Write:
+    def write(self, settling: bool = False) -> Write:
         """Open one write transaction, or join the one that this thread's user has opened.
 
         Commits at the end of the block, rolls back when an exception leaves it, and then runs what was put
         into `Unit.after_commit` (for a joined one, once the user's block commits).
 
+        Args:
+            settling: leases protect all that it writes, so that it may be written even when the side folder
+                is gone.
+
         Raises:
-            StoreError: the lock was not free in time, the disk is full, the file was replaced.
+            StoreError: the lock was not free in time, the disk is full, the file or its folder was replaced.
         """
-        return Write(self)
+        return Write(self, settling)
 
     def joined(self) -> Unit | None:
         """Return the transaction that this thread's user has opened; None if there is none."""
         unit: Unit | None = getattr(self._local, "unit", None)
         return unit
 
-    def enter(self) -> Unit:
+    def enter(self, settling: bool) -> Unit:
         """Begin what `write` promises, for `Write`."""
-        return self.joined() or self._begin(own=True)
+        return self.joined() or self._begin(own=True, settling=settling)
 
     def leave(self, unit: Unit, error: BaseException | None) -> None:
         """End what `write` promises, for `Write`."""
@@ -301,7 +287,7 @@ class Database:
         self.let_go()
         return True
 
-    def _begin(self, own: bool) -> Unit:
+    def _begin(self, own: bool, settling: bool = False) -> Unit:
         """Pass the lock and the turnstile and begin; whatever comes of it, the caller must `let_go`."""
         self.check_usable()
         if self._turnstile.held:
@@ -313,7 +299,7 @@ class Database:
             )
         try:
             self._turnstile.acquire(self.busy_timeout)
-            self.check_identity()
+            self._identity.check(settling)
             connection = self._writer if own else self._user_connection()
             connection.execute("BEGIN IMMEDIATE")
             self._check_version(connection)

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from liteq.job import Finding, WorkerRecord
 from liteq.transports.sqlite.checkpoint import WAL_LIMIT
-from liteq.transports.sqlite.place import NETWORK_FILE_SYSTEMS, file_system_of, is_private, is_shared
+from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_system_of
+from liteq.transports.sqlite.place import is_private, is_shared
+from liteq.transports.sqlite.reserve import LOW_SPACE, RESERVE
+from liteq.transports.sqlite.room import free_space
 from liteq.transports.sqlite.schema import VERSION, read_version
 from liteq.transports.sqlite.soundness import LATEST, UNSOUND
 
@@ -34,7 +37,12 @@ def sqlite_version() -> str:
 
 
 def examine(
-    connection: sqlite3.Connection, path: Path, workers: Sequence[WorkerRecord], wal_size: int, now: float
+    connection: sqlite3.Connection,
+    path: Path,
+    workers: Sequence[WorkerRecord],
+    wal_size: int,
+    reserve_size: int,
+    now: float,
 ) -> list[Finding]:
     """Look at everything that could bite."""
     return [
@@ -44,6 +52,8 @@ def examine(
         _file_system(path),
         *_permissions(path),
         _wal(wal_size),
+        _free_space(path),
+        _reserve(reserve_size, bool(workers)),
         _rows(connection),
         *_workers(workers, now),
         _clock(connection, now),
@@ -99,6 +109,23 @@ def _rows(connection: sqlite3.Connection) -> Finding:
     )
 
 
+def _free_space(path: Path) -> Finding:
+    free = free_space(path.parent)
+    ok = free >= LOW_SPACE
+    advice = "A burst of jobs may fill the disk, and then jobs are refused; free some space."
+    return Finding("free space", ok, f"{free / 1e6:,.0f} MB", None if ok else advice)
+
+
+def _reserve(size: int, has_workers: bool) -> Finding:
+    if size >= RESERVE:
+        return Finding("reserve", True, f"{size / 1e6:.1f} MB for what workers settle on a full disk")
+    if not size and not has_workers:
+        return Finding("reserve", True, "made when a worker runs")
+    found = f"{size / 1e6:.1f} of {RESERVE / 1e6:.1f} MB"
+    advice = "Workers make it whole when there is room; until then they may have to wait with their results."
+    return Finding("reserve", False, found, advice)
+
+
 def _workers(workers: Sequence[WorkerRecord], now: float) -> Iterator[Finding]:
     if not workers:
         yield Finding("workers", True, "none registered")
@@ -111,7 +138,8 @@ def _workers(workers: Sequence[WorkerRecord], now: float) -> Iterator[Finding]:
             detail = f"silent for {now - worker.expires:.0f} s past its lease, holds {worker.leases} jobs"
             yield Finding(name, False, detail, "Its process is stopped or hangs; resume or end it.")
         else:
-            yield Finding(name, True, f"alive, pid {worker.info.pid}, holds {worker.leases} jobs")
+            state = "alive" if worker.alive else "unknown whether alive (its side file cannot be seen)"
+            yield Finding(name, True, f"{state}, pid {worker.info.pid}, holds {worker.leases} jobs")
 
 
 def _clock(connection: sqlite3.Connection, now: float) -> Finding:

@@ -19,10 +19,12 @@ from liteq.transports.sqlite.bell_table import JOBS, PLACES, RESULTS, BellTable
 from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import SideFolder
 
-__all__ = ["Doorbells", "FileListener"]
+__all__ = ["LOOK_INTERVAL", "Doorbells", "FileListener"]
 
 P = ParamSpec("P")
 
+LOOK_INTERVAL = 1.0
+"""Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
 POLL_WITHOUT_BELL = 0.02
 """Seconds between looks of a listener that found no place; only the 257th sleeper of a file comes here."""
 KEPT_LISTENERS = 8

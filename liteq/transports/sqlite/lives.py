@@ -65,18 +65,22 @@ class Lives:
             lock.close()
             _remove(self._side.slot(holder))
 
-    def tidy(self, known: Collection[int]) -> None:
-        """Remove the side files of workers that are neither registered nor alive."""
+    def tidy(self, holders: Collection[int], lives: Collection[str]) -> None:
+        """Remove the side files of workers that are neither registered nor alive.
+
+        Args:
+            holders: the workers that are registered or hold leases.
+            lives: the names of the lives of the registered ones. Those files stay even when they are free,
+                because one that is missing does not prove a death.
+        """
         for entry in self._entries():
             kind, _, rest = entry.name.partition("-")
             with contextlib.suppress(OSError):
                 if time.time() - entry.lstat().st_mtime < SETTLED_AFTER:
                     continue
-                if kind == "slot" and rest.isdecimal() and int(rest) not in known:
-                    _remove(entry)
-                elif kind == "life" and is_free(entry):
-                    # Free with its worker still registered: it is dead all the same, and a file that is
-                    # not there counts as free.
+                unknown_slot = kind == "slot" and rest.isdecimal() and int(rest) not in holders
+                unknown_life = kind == "life" and rest not in lives and is_free(entry)
+                if unknown_slot or unknown_life:
                     _remove(entry)
 
     def _entries(self) -> list[Path]:
@@ -86,13 +90,17 @@ class Lives:
             return []
 
     def close(self) -> None:
-        """Let go of all; idempotent."""
+        """Let go of all; idempotent.
+
+        The files of those that are still registered stay: a free lock tells others that they are gone.
+        """
         with self._lock:
-            locks = [*self._held.values(), *self._unnamed.values()]
+            held, unnamed = [*self._held.values()], [*self._unnamed.values()]
             self._held.clear()
             self._unnamed.clear()
-        for lock in locks:
+        for lock in unnamed:
             _remove(lock.path)
+        for lock in (*held, *unnamed):
             lock.close()
 
 

@@ -74,6 +74,14 @@ class OsLock:
             self.held = _try_lock(self._fd)
         return self.held
 
+    def is_in_place(self) -> bool:
+        """Tell whether its path still leads to the file that is open here; True too if nobody may look."""
+        try:
+            about = self.path.stat()
+        except OSError as error:
+            return not isinstance(error, FileNotFoundError | NotADirectoryError)
+        return os.path.samestat(os.fstat(self._fd), about)
+
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held.
 

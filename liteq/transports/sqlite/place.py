@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import sys
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from liteq.errors import StoreUnavailableError
+from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_system_of
 from liteq.transports.sqlite.sidefile import change_mode, hand_over
 from liteq.transports.sqlite.trouble import translated
 
@@ -21,7 +21,6 @@ __all__ = [
     "boot_id",
     "check_companions",
     "check_place",
-    "file_system_of",
     "is_private",
     "is_shared",
 ]
@@ -29,39 +28,13 @@ __all__ = [
 PRIVATE = 0o600
 """The mode of a queue's file that nobody shares."""
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    {
-        "9p",
-        "afs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "fuse.davfs",
-        "fuse.gcsfuse",
-        "fuse.glusterfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "gfs2",
-        "glusterfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "smb3",
-        "smbfs",
-    }
-)
-
 
 def check_place(path: Path) -> None:
     """Refuse a path that cannot hold a queue, with the reason.
 
     Raises:
-        StoreUnavailableError: its folder does not exist, it is a directory, or it lies on a network
-            file system, where SQLite's locks cannot be trusted.
+        StoreUnavailableError: its folder does not exist, it is a directory, it or its folder is read-only
+            for this user, or it lies on a network file system, where SQLite's locks cannot be trusted.
     """
     if path.is_dir():
         raise StoreUnavailableError(
@@ -69,39 +42,19 @@ def check_place(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise StoreUnavailableError(f"{path}: its folder does not exist. Create {path.parent} first.")
+    # Before SQLite is asked, which would open a read-only file for reading, and make read-only files beside
+    # it that are still there when somebody has made the file writable.
+    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise StoreUnavailableError(
+            f"{path}: not writable for this user. A queue's file, and the folder that it is in, must be; "
+            "whoever reads a queue also writes beside it."
+        )
     kind = file_system_of(path.parent)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreUnavailableError(
             f"{path}: lies on a network file system ({kind}), where a WAL database is not safe. "
             "Keep the queue on a local disk."
         )
-
-
-def file_system_of(folder: Path, mount_table: str | None = None) -> str:
-    """Return the kind of file system a folder is on, or "" where the system does not tell.
-
-    Args:
-        folder: an absolute path.
-        mount_table: text in the form of Linux's `/proc/self/mountinfo`; None to read that.
-    """
-    if sys.platform == "win32":
-        return "cifs" if str(folder).startswith("\\\\") else ""
-    if mount_table is None:
-        try:
-            mount_table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError:
-            return ""
-    best, kind = -1, ""
-    for line in mount_table.splitlines():
-        mounted, _, described = line.partition(" - ")
-        fields = mounted.split()
-        if len(fields) < 5 or not described:
-            continue
-        # The kernel writes blanks and the like in mount points as three octal digits.
-        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
-        if (folder == point or point in folder.parents) and len(point.parts) >= best:
-            best, kind = len(point.parts), described.split()[0]
-    return kind
 
 
 def is_private(path: Path) -> bool:
@@ -248,6 +201,11 @@ class SideFolder:
     def migration(self) -> Path:
         """The lock around opening and migrating."""
         return self.path / "migration"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk for what workers settle when it is full."""
+        return self.path / "reserve"
 
     @property
     def lead(self) -> Path:

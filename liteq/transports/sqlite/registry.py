@@ -15,7 +15,16 @@ from liteq.transports.sqlite.place import SideFolder, boot_id
 from liteq.transports.sqlite.slot import read_slot
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
 
-__all__ = ["add", "expel", "is_registered", "list_workers", "renew", "renew_if_needed", "with_leases"]
+__all__ = [
+    "add",
+    "expel",
+    "is_registered",
+    "life_names",
+    "list_workers",
+    "renew",
+    "renew_if_needed",
+    "with_leases",
+]
 
 ADD = (
     "INSERT INTO liteq_workers (name, hostname, pid, supervisor, queues, started, expires, "
@@ -112,6 +121,11 @@ def expel(cursor: sqlite3.Cursor, holder: int, seen_expires: float | None) -> bo
     return not is_registered(cursor, holder)
 
 
+def life_names(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of the lives of all registered workers."""
+    return {row[0] for row in read_rows(connection, "SELECT life FROM liteq_workers")}
+
+
 def list_workers(connection: sqlite3.Connection, side: SideFolder) -> list[WorkerRecord]:
     """List the registered workers, and as dead those that hold leases without being registered."""
     this_boot = boot_id()
@@ -155,7 +169,8 @@ def _is_sound(row: _Row) -> bool:
 
 def _is_alive(life: Path) -> bool | None:
     try:
-        return not is_free(life)
+        # Only somebody who deletes what is not his makes the file of a registered worker go away.
+        return not is_free(life) if life.exists() else None
     except OSError:
         # A lock that cannot be looked at proves nothing; then the expiry of its leases decides.
         return None

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from liteq.errors import StoreFullError, StoreUnavailableError
+from liteq.transports.sqlite.room import NO_ROOM
 
 __all__ = ["change_mode", "hand_over", "is_own_pipe", "mode_of_files_in", "open_existing", "open_side_file"]
 
@@ -29,7 +30,6 @@ _FLAGS = (
 )
 _LINK = {errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP), getattr(errno, "EFTYPE", errno.ELOOP)}
 """What systems say of O_NOFOLLOW and a symbolic link."""
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _ATTEMPTS = 200
 """How often a file is looked at that another process makes or removes at this moment, a millisecond apart."""
 
@@ -143,8 +143,10 @@ def _is_ours(path: Path) -> bool:
 
 
 def _cannot_open(path: Path, error: OSError) -> StoreUnavailableError | StoreFullError:
-    if error.errno in _FULL:
-        return StoreFullError(f"{path}: there is no room to create it. Free some space and try again.")
+    if error.errno in NO_ROOM:
+        return StoreFullError(
+            f"{path}: cannot be created: the disk is full, or out of inodes. Free some space and try again."
+        )
     if error.errno in _LINK:
         return StoreUnavailableError(
             f"{path}: is a symbolic link, and liteq follows none here; remove it, and nothing is lost."

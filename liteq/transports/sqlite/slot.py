@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from liteq.job import Running
+from liteq.transports.sqlite.room import allocate
 from liteq.transports.sqlite.sidefile import open_existing, open_side_file
 
 __all__ = ["FileSlot", "read_slot"]
@@ -32,7 +33,8 @@ class FileSlot:
         self._path = path
         fd = open_side_file(path)
         try:
-            os.ftruncate(fd, _LAYOUT.size)
+            os.ftruncate(fd, 0)
+            allocate(fd, _LAYOUT.size)
             self._map = mmap.mmap(fd, _LAYOUT.size)
         finally:
             os.close(fd)

@@ -28,10 +28,8 @@ from liteq.job import (
 )
 from liteq.transport import Listener, RunningSlot, Transport
 from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry, soundness
-from liteq.transports.sqlite.checkpoint import KEPT_WAL
-from liteq.transports.sqlite.claiming import Holder, new_token
 from liteq.transports.sqlite.connection import Database, Unit
-from liteq.transports.sqlite.doorbell import Doorbells
+from liteq.transports.sqlite.doorbell import LOOK_INTERVAL, Doorbells
 from liteq.transports.sqlite.foreign import check_connection, lend
 from liteq.transports.sqlite.intake import Intake
 from liteq.transports.sqlite.lanes import Lanes
@@ -40,16 +38,14 @@ from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import PRIVATE, is_private
 from liteq.transports.sqlite.producing import insert_jobs
-from liteq.transports.sqlite.settling import check_lease, settle, settle_own
+from liteq.transports.sqlite.reserve import Reserve
+from liteq.transports.sqlite.settling import check_lease, settle_own
 from liteq.transports.sqlite.slot import FileSlot, read_slot
 from liteq.transports.sqlite.trouble import translated
+from liteq.transports.sqlite.turns import Turns
+from liteq.transports.sqlite.upkeep import Upkeep
 
 __all__ = ["SqliteTransport"]
-
-LOOK_INTERVAL = 1.0
-"""Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
-TIDY_INTERVAL = 60.0
-"""Seconds between looks for side files that the dead have left behind."""
 
 
 class SqliteTransport(Transport):
@@ -94,10 +90,11 @@ class SqliteTransport(Transport):
             self._database.close()
             raise
         self._lives = Lives(self._side)
-        self._checkpointed = 0
+        self._reserve = Reserve(self._side.reserve)
+        self._turns = Turns(self._database, self._lanes, self._bells, self._reserve)
+        self._upkeep = Upkeep(self._database, self._lives, self._reserve)
         self._asked_due: object = None
         self._next_due: float | None = None
-        self._tidied_at = -TIDY_INTERVAL
         self._closed = False
         self._closing = threading.Lock()
 
@@ -179,7 +176,7 @@ class SqliteTransport(Transport):
                 settle_own(connection, ended)
             unit = self._database.joined()
             assert unit is not None
-            unit.after_commit.append(partial(self._ring_settled, (ended,), [], ended.at))
+            unit.after_commit.append(partial(self._turns.ring, (ended,), [], ended.at))
 
     # ---- working ---------------------------------------------------------------------------------
 
@@ -206,28 +203,7 @@ class SqliteTransport(Transport):
         settlements: Sequence[Transition] = (),
         request: ClaimRequest | None = None,
     ) -> Turn:
-        claimed: list[Claim] = []
-        refused: list[Transition] = []
-        with self._database.write() as unit:
-            cursor = unit.connection.cursor()
-            if settlements:
-                refused = settle(cursor, settlements, now)
-            expired = claiming.expire_waiting(cursor, now)
-            claiming.promote_due(cursor, now)
-            if request is not None and registry.renew_if_needed(cursor, holder, now):
-                lease = Holder(holder, new_token())
-                claimed = claiming.claim(unit.connection, self._lanes, request, lease, now)
-        self._ring_settled(settlements, expired, now)
-        return Turn(claimed, refused)
-
-    def _ring_settled(self, settlements: Sequence[Transition], expired: list[str], now: float) -> None:
-        finished = [to.id for to in settlements if to.due is None] + expired
-        if finished:
-            self._bells.ring_for_results(finished)
-        soon = [to for to in settlements if to.due is not None and to.due <= now + LOOK_INTERVAL]
-        if soon:
-            # Whichever queue they are of: a worker that does not serve it goes back to sleep.
-            self._bells.ring_for_all_jobs()
+        return self._turns.take(holder, now, settlements, request)
 
     def is_registered(self, holder: int) -> bool:
         with self._database.read() as connection:
@@ -242,10 +218,10 @@ class SqliteTransport(Transport):
         return changed == 1
 
     def renew(self, holders: Collection[int], visibility_timeout: float, now: float) -> None:
-        with self._database.read() as connection:
+        with self._database.read(settling=True) as connection:
             needing = registry.with_leases(connection, holders)
         if needing:
-            with self._database.write() as unit:
+            with self._database.write(settling=True) as unit:
                 registry.renew(unit.connection.cursor(), needing, now + visibility_timeout)
 
     def next_due(self, request: ClaimRequest) -> float | None:
@@ -272,7 +248,13 @@ class SqliteTransport(Transport):
             return registry.list_workers(connection, self._side)
 
     def expel(self, holder: int, seen_expires: float | None) -> bool:
-        with self._database.write() as unit:
+        if seen_expires is not None:
+            # It may live, and not be able to renew because the disk is full.
+            return self._expel(holder, seen_expires)
+        return self._reserve.settle(partial(self._expel, holder, None))
+
+    def _expel(self, holder: int, seen_expires: float | None) -> bool:
+        with self._database.write(settling=True) as unit:
             return registry.expel(unit.connection.cursor(), holder, seen_expires)
 
     def leases(self, holder: int) -> list[Claim]:
@@ -364,23 +346,14 @@ class SqliteTransport(Transport):
             lock.close()
 
     def tend(self, now: float) -> None:
-        with self._database.read() as connection:
-            changes = connection.execute("PRAGMA data_version").fetchone()[0]
-        # At `normal` nothing but a checkpoint syncs, and a power cut is to lose about a second at most.
-        unsynced = self._database.durability == "normal"
-        overgrown = self._database.wal_size() > KEPT_WAL
-        if changes != self._checkpointed and (unsynced or overgrown):
-            checkpointed = self._database.checkpoint()
-            if checkpointed is not None:
-                self._checkpointed = checkpointed
-        if not 0 <= now - self._tidied_at < TIDY_INTERVAL:
-            self._tidied_at = now
-            self._lives.tidy({record.holder for record in self.workers()})
+        self._upkeep.tend(now)
 
     def diagnose(self, now: float) -> list[Finding]:
         records = self.workers()
         with self._database.read() as connection:
-            return diagnosis.examine(connection, self.path, records, self._database.wal_size(), now)
+            return diagnosis.examine(
+                connection, self.path, records, self._database.wal_size(), self._reserve.size, now
+            )
 
     def describe(self) -> list[tuple[str, str]]:
         return [

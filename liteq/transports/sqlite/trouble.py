@@ -16,11 +16,9 @@ from liteq.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from liteq.transports.sqlite.room import NO_ROOM, is_full
 
-__all__ = ["full", "translate", "translate_system", "translated"]
-
-# Windows knows no quota of this name.
-NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+__all__ = ["full", "overwritten", "translate", "translate_system", "translated"]
 
 
 def translate(error: sqlite3.Error | OSError, path: Path) -> StoreError:
@@ -40,32 +38,53 @@ def translate(error: sqlite3.Error | OSError, path: Path) -> StoreError:
         return StoreUnavailableError(
             f"{path}: read-only. Make the file and its folder writable for this user."
         )
+    # What SQLite says where a user's quota is used up, or the inodes.
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")) and is_full(path.parent):
+        return full(path)
     if name.startswith("SQLITE_CANTOPEN"):
         return StoreUnavailableError(
             f"{path}: cannot be opened; check that the folder exists and is writable."
         )
     if name.startswith("SQLITE_NOTADB"):
-        return NotAQueueError(f"{path}: not a SQLite database, so it cannot be a queue; choose another path.")
+        return NotAQueueError(
+            f"{path}: not a SQLite database, so it cannot be a queue; choose another path, or restore a "
+            "backup if something has written over it."
+        )
     if name.startswith("SQLITE_CORRUPT"):
         return NotAQueueError(f"{path}: the database is damaged ({error}); run `liteq doctor {path.name}`.")
+    if str(error).startswith("no such table: liteq_"):
+        return overwritten(path)
     return StoreError(f"{path}: {error} ({name or type(error).__name__}).")
 
 
 def translate_system(error: OSError, path: Path) -> StoreError:
     """Return the error of ours that says what an error of the system means for this file."""
+    if error.errno in NO_ROOM:
+        return StoreFullError(
+            f"{path}: the disk is full, or out of inodes: no room for {error.filename or 'a side file'}. "
+            "Free some space and try again."
+        )
     said = f"{path}: {error.strerror or error} ({error.filename})."
-    if error.errno in NO_SPACE:
-        return full(path)
     if error.errno == errno.EIO:
         return StoreError(f"{said} The disk, or what it is attached by, may be failing.")
-    return StoreUnavailableError(
-        f"{said} A queue's file, and the folder that it is in, must be writable for this user."
-    )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        said += " A queue's file, and the folder that it is in, must be writable for this user."
+    return StoreUnavailableError(said)
 
 
 def full(path: Path) -> StoreFullError:
     """Return the error that says that there is no room for what was to be written to this file."""
-    return StoreFullError(f"{path}: the disk is full; nothing was stored. Free some space and try again.")
+    return StoreFullError(
+        f"{path}: the disk is full, and what was to be written is not stored. Free some space and try again."
+    )
+
+
+def overwritten(path: Path) -> NotAQueueError:
+    """Return the error that says that a file which was a queue is none any more."""
+    return NotAQueueError(
+        f"{path}: liteq's tables are not in it any more; something has written over the file. "
+        "Stop all its programs and restore a backup."
+    )
 
 
 @contextmanager

@@ -66,6 +66,10 @@ class Turnstile:
         """Let the next writer pass."""
         self._lock.release()
 
+    def is_in_place(self) -> bool:
+        """Tell whether others who open the lock's path get this very lock."""
+        return self._lock.is_in_place()
+
     def close(self) -> None:
         """Close the lock's file; idempotent."""
         self._lock.close()
