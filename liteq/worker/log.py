@@ -1,7 +1,8 @@
 """The log lines of a worker, in Celery's wording, on the logger `liteq.worker`.
 
-Importing this module configures nothing. `set_up_logging` is for a worker's own process only; it touches
-the logger `liteq` and what is below it, never the root logger.
+Importing this module configures nothing, but that what is logged of a job stays in one line.
+`set_up_logging` is for a worker's own process only; it touches the logger `liteq` and what is below it,
+never the root logger.
 """
 
 from __future__ import annotations
@@ -19,9 +20,21 @@ from liteq.job import Claim, Transition
 
 __all__ = ["LOGGER", "JobLog", "set_up_logging"]
 
-LOGGER = logging.getLogger("liteq.worker")
-
 P = ParamSpec("P")
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Write out the control characters in what a line tells of a job, so that no id passes for a line."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            ascii(each)[1:-1] if isinstance(each, str) and not each.isprintable() else each
+            for each in record.args
+        )
+    return True
+
+
+LOGGER = logging.getLogger("liteq.worker")
+LOGGER.addFilter(_in_one_line)
 
 
 def set_up_logging(level: str, name: str, stream: TextIO | None = None) -> None:

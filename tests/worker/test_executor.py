@@ -555,6 +555,20 @@ def test_the_log_speaks_as_celery_does(
     assert said == [("INFO", label + "received"), *((level, label + text) for level, text in expected)]
 
 
+def test_what_a_job_is_called_cannot_pass_for_a_line_of_the_log(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    forged = "an id] succeeded\n[2026-01-01 00:00:00,000: INFO/worker] Task pay[\x1b[31mé"
+    queue.task(name="add")(add).apply_async((1, 2), task_id=forged)
+    with caplog.at_level(logging.INFO, logger="liteq.worker"):
+        Bench(queue).run()
+    assert len(caplog.records) == 2
+    for record in caplog.records:
+        said = record.getMessage()
+        assert said.isprintable()
+        assert "succeeded\\n[2026" in said
+
+
 def test_a_failure_is_logged_with_its_traceback(
     bench_of: Callable[..., Bench], caplog: pytest.LogCaptureFixture
 ) -> None:
