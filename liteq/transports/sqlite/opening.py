@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -115,7 +116,7 @@ class Opener(NamedTuple):
             # Made by us so that its mode is right whatever the umask. Nobody can have it open in SQLite yet,
             # which matters because closing a second descriptor would drop SQLite's locks.
             fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE)
-            if hasattr(os, "fchmod"):
+            if sys.platform != "win32":
                 os.fchmod(fd, self.file_mode)
             os.close(fd)
         connection = self.connect()

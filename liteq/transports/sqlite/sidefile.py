@@ -83,7 +83,7 @@ def _create(path: Path) -> int | None:
         return None
     except OSError as error:
         raise _cannot_open(path, error) from error
-    if hasattr(os, "fchmod"):
+    if sys.platform != "win32":
         folder = path.parent.stat()
         os.fchmod(fd, mode_of_files_in(folder))
         hand_over(fd, folder.st_uid, folder.st_gid)
@@ -92,7 +92,7 @@ def _create(path: Path) -> int | None:
 
 def _adapt(fd: int, path: Path, about: os.stat_result) -> None:
     """Give a file of this user the mode of its folder, which may have been shared, or closed, since."""
-    if hasattr(os, "fchmod") and about.st_uid == os.geteuid():
+    if sys.platform != "win32" and about.st_uid == os.geteuid():
         mode = mode_of_files_in(path.parent.stat())
         if stat.S_IMODE(about.st_mode) != mode:
             os.fchmod(fd, mode)
