@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from disks import Disk, small_disk
 
-from liteq.errors import NotAQueueError, NotSupportedError, StoreFullError
+from liteq.errors import NotAQueueError, NotSupportedError, StoreError, StoreFullError
 from liteq.job import Claim, ClaimRequest, NewJob, Transition, WorkerInfo
 from liteq.lifecycle import Succeeded, decide
 from liteq.states import SUCCESS
 from liteq.transports.sqlite.reserve import PART, RESERVE
 from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transports.sqlite.trouble import translate
 
 JOB = NewJob("id", "tasks.noop", b"payload")
 WORKER = WorkerInfo("w", "host", 1, 1)
@@ -360,6 +361,7 @@ from liteq.errors import StoreFullError
 from liteq.job import WorkerInfo
 from liteq.transports.sqlite.bell_table import BellTable
 from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transports.sqlite.trouble import translate
 
 path = Path(sys.argv[1])
 transport = SqliteTransport(path)
@@ -443,3 +445,15 @@ def test_a_worker_that_finds_no_room_to_register_leaves_nothing_behind(
         with pytest.raises(StoreFullError):
             transport.register(WORKER, 60.0, 0.0)
     assert sorted(entry.name for entry in (disk.folder / "queue.db.liteq").iterdir()) == before
+
+
+def test_an_error_of_the_system_is_a_full_disk_where_a_small_file_finds_no_room(disk: Disk) -> None:
+    # What SQLite says when a user's quota is used up, which no test can do.
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = "SQLITE_IOERR_WRITE"
+    path = disk.folder / "queue.db"
+    assert type(translate(error, path)) is StoreError
+    disk.fill()
+    assert type(translate(error, path)) is StoreFullError
+    disk.empty()
+    assert list(disk.folder.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -49,6 +50,9 @@ class Turns:
             except StoreFullError:
                 if not settlements:
                     raise
+            # Without the claim it may fit.
+            with contextlib.suppress(StoreFullError):
+                return self._take(holder, now, settlements, None)
         elif not settlements:
             raise full(self._database.path)
         return self._reserve.settle(partial(self._settle, now, settlements))
