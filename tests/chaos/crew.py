@@ -51,6 +51,8 @@ class Member:
     started: float = field(default_factory=time.monotonic)
     condemned: bool = False
     """It was killed or asked to stop."""
+    bereaved: bool = False
+    """A worker of its own was killed before it was ready; where that happens again and again, it gives up."""
     status: int | None = None
     """How it ended, negative for a signal; None while it runs."""
 
@@ -144,7 +146,8 @@ class Crew:
                 member.status = status
                 self.members.remove(member)
                 # Whoever killed it has to answer to the checker; a task may kill its own worker.
-                if status not in (0, -signal.SIGKILL) and not member.condemned:
+                expected = member.condemned or member.bereaved
+                if status not in (0, -signal.SIGKILL) and not expected:
                     raise CrewError(f"a {member.role} ended by itself with status {status}: {self.log()}")
                 return
 
@@ -178,6 +181,8 @@ class Crew:
         for member in self.members:
             if member.target == target:
                 member.condemned = True
+            elif member.target.pid == target.parent and not self.has_recorded(target):
+                member.bereaved = True
         return self._send(target, signal.SIGKILL, "KILL")
 
     def stop(self, target: Target, seconds: float) -> bool:
