@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from liteq.bench.plan import Plan
 from liteq.bench.tasks import Bench
 from liteq.bench.waiting import megabytes
-from liteq.bench.workloads import check_gone, held, wait_for_all, working
+from liteq.bench.workloads import check_gone, held, wait_for_all, wait_for_last, working
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.lifecycle import Succeeded, decide
 from liteq.result import AsyncResult
@@ -122,7 +122,7 @@ def measure_cost(plan: Plan, jobs: int) -> Cost:
             watched = [ready.popleft() for _ in range(plan.jobs)]
             began = time.perf_counter()
             let_go()
-            wait_for_all(bench, watched, plan.workers)
+            wait_for_last(bench, watched, plan.workers)
             seconds = time.perf_counter() - began
     return Cost(jobs, turn * 1000, plan.jobs / seconds)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from liteq.bench.plan import Plan, fresh_folder
 from liteq.bench.tasks import Bench, open_bench
 from liteq.errors import WorkerError
-from liteq.job import Job
+from liteq.job import ClaimRequest, Job
 from liteq.result import AsyncResult
 from liteq.states import STARTED, SUCCESS
 
@@ -165,17 +165,37 @@ def held(bench: Bench, workers: int, gate: Path) -> Iterator[Callable[[], None]]
 
 
 def wait_for_all(bench: Bench, results: Sequence[AsyncResult[None]], workers: int) -> None:
-    """Wait until every job is finished; costs the workers no time while they are at it.
+    """Wait until every job is finished, and no other is left; costs the workers no time while they are at it.
 
     Jobs are claimed in order, so that when the last one is finished only those can be missing that other
-    workers had claimed just before it.
+    workers had claimed just before it, or that one which was held up had handed back.
     """
+    wait_for_last(bench, results, workers)
+    give_up = time.monotonic() + PATIENCE
+    while not nothing_is_left(bench):
+        pause_until(give_up)
+
+
+def wait_for_last(bench: Bench, results: Sequence[AsyncResult[None]], workers: int) -> None:
+    """Wait until the last jobs are finished, of which any worker can have claimed some."""
     results[-1].get(timeout=PATIENCE)
     give_up = time.monotonic() + PATIENCE
     while not all(job is None or job.finished for job in read(bench, results[-workers * IN_FLIGHT :])):
-        if time.monotonic() > give_up:
-            raise WorkerError(f"The last job is finished, and others were not within {PATIENCE:g} s.")
-        time.sleep(0.0005)
+        pause_until(give_up)
+
+
+def pause_until(give_up: float) -> None:
+    """Sleep for a moment, or raise if it is too late for that."""
+    if time.monotonic() > give_up:
+        raise WorkerError(f"The last job is finished, and others were not within {PATIENCE:g} s.")
+    time.sleep(0.0005)
+
+
+def nothing_is_left(bench: Bench) -> bool:
+    """Tell whether no job is ready and none is in the hands of a worker."""
+    transport = bench.queue.transport
+    due = transport.next_due(ClaimRequest(dict.fromkeys(bench.queue.tasks, 1)))
+    return due is None and not any(record.leases for record in transport.workers())
 
 
 def read(bench: Bench, results: Sequence[AsyncResult[None]]) -> Iterator[Job | None]:
