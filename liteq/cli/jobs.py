@@ -18,7 +18,7 @@ from liteq.cli.describing import (
     summary,
 )
 from liteq.cli.group import NO
-from liteq.cli.output import clean, clean_lines, moment, print_json, print_pairs, print_table
+from liteq.cli.output import clean, clean_lines, moment, print_json, print_pairs, print_table, written
 from liteq.cli.parameters import json_option, named_states, queues_option, target_argument
 from liteq.cli.target import resolve
 from liteq.job import Job, JobFilter
@@ -110,7 +110,7 @@ def show(target: str, job_id: str, as_json: bool) -> None:
         return
     pairs = [(name, _shown(value)) for name, value in summary(job).items()]
     if arguments.unreadable is None:
-        pairs += [("args", repr(arguments.args)), ("kwargs", repr(arguments.kwargs))]
+        pairs += [("args", written(arguments.args)), ("kwargs", written(arguments.kwargs))]
     else:
         pairs += [("arguments", f"cannot be read here: {arguments.unreadable}")]
     pairs += [(name, _shown(value)) for name, value in options_of(job).items()]
@@ -131,7 +131,7 @@ def _content(job: Job) -> list[tuple[str, str]]:
         return [("result", f"cannot be read here: {content.unreadable}")]
     if content.failure is not None:
         return [("exception", f"{content.failure.dotted}: {content.failure.message}")]
-    return [] if job.result is None else [("result", repr(content.value))]
+    return [] if job.result is None else [("result", written(content.value))]
 
 
 def _shown(value: object) -> str:

@@ -13,9 +13,21 @@ from uuid import UUID
 
 import click
 
-__all__ = ["clean", "clean_lines", "moment", "plain", "print_json", "print_pairs", "print_table", "stamp"]
+__all__ = [
+    "clean",
+    "clean_lines",
+    "moment",
+    "plain",
+    "print_json",
+    "print_pairs",
+    "print_table",
+    "stamp",
+    "written",
+]
 
 _AS_TEXT = (Decimal, UUID, PurePath, timedelta)
+_DEEPEST = 200
+"""Levels of nesting that are shown. liteq encodes no more than 100, but a damaged row may decode to more."""
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -71,16 +83,32 @@ def moment(seconds: float | None) -> str:
     return "" if text is None else text.partition(".")[0].replace("T", " ")
 
 
-def plain(value: object) -> Any:
-    """Return a value as what JSON has; what it has not becomes the nearest thing, at last its `repr`."""
+def written(value: object) -> str:
+    """Return a value as Python writes it, if it is not nested too deeply for that."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return "(nested too deeply to be shown)"
+
+
+def plain(value: object, depth: int = _DEEPEST) -> Any:
+    """Return a value as what JSON has; what it has not becomes the nearest thing, at last its `repr`.
+
+    Containers nested more than `depth` levels deep become "...".
+    """
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else repr(key): plain(each) for key, each in value.items()}
+        if not depth:
+            return "..."
+        return {
+            key if isinstance(key, str) else written(key): plain(each, depth - 1)
+            for key, each in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(each) for each in value]
+        return [plain(each, depth - 1) for each in value] if depth else "..."
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    return str(value) if isinstance(value, _AS_TEXT) else repr(value)
+    return str(value) if isinstance(value, _AS_TEXT) else written(value)

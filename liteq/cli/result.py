@@ -9,7 +9,7 @@ from click.exceptions import Exit
 
 from liteq.cli.describing import carried, is_over, read_content, reason_of, state_of, summary
 from liteq.cli.group import NO
-from liteq.cli.output import clean, clean_lines, print_json
+from liteq.cli.output import clean, clean_lines, print_json, written
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.target import resolve
 from liteq.job import Job
@@ -95,4 +95,4 @@ def _print_content(job: Job, state: str) -> None:
     elif state in (FAILURE, RETRY, REVOKED):
         click.echo(clean(reason_of(job) or ""))
     elif state == SUCCESS or content.value is not None:
-        click.echo(clean(repr(content.value)))
+        click.echo(clean(written(content.value)))

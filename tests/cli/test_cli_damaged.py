@@ -103,6 +103,16 @@ def test_a_finished_job_that_was_damaged_is_shown_as_far_as_possible(
         read_all_of(shop.queue.AsyncResult(job_id))
 
 
+@pytest.mark.parametrize("levels", [150, 450, 1000])
+def test_a_result_that_is_nested_deeper_than_any_that_was_encoded_is_shown_as_far_as_possible(
+    shop: Shop, liteq: Liteq, levels: int
+) -> None:
+    shop.add.apply_async((1, 2), task_id="bad")
+    shop.work()
+    damage(shop.file, f"UPDATE liteq_jobs SET result = x'{'91' * levels}c0'")
+    look(shop, liteq)
+
+
 @pytest.mark.parametrize(
     "change",
     ["liteq_workers SET queues = 'x'", "liteq_workers SET pid = 'x'", "liteq_workers SET name = x'00'"],
