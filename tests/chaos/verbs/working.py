@@ -128,7 +128,9 @@ def settle_some_that_the_lease_refuses(scene: Scene) -> Iterator[None]:
 def settle_and_claim_in_one_turn(scene: Scene) -> Iterator[None]:
     ends = decided(scene, scene.claim())
     yield
-    scene.transport.turn(scene.holder, LATER, ends, ANY)
+    if not scene.transport.turn(scene.holder, LATER, ends, ANY).claimed:
+        # A disk with no room for the claim as well: a worker then settles, and claims in its next turn.
+        scene.transport.turn(scene.holder, LATER, (), ANY)
     yield
 
 
