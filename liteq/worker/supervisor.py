@@ -10,6 +10,7 @@ process, and settles what a dead process held.
 
 from __future__ import annotations
 
+import math
 import random as random_module
 import threading
 from collections.abc import Mapping
@@ -153,7 +154,6 @@ class Supervisor:
             self._handle(event)
             # First, because it needs nothing of a store that may be in trouble.
             self._limits.look()
-            self._leftovers.settle()
             self._agenda.do_due()
             self._patience.is_over()
         except (StoreFullError, StoreBusyError) as error:
@@ -305,6 +305,7 @@ class Supervisor:
             )
         if process.holder is not None:
             self._leftovers.add(process.holder, process, death, status)
+            self._agenda.set(self._settle_leftovers)
 
     def _cause(self, process: WorkerProcess, status: int) -> Death:
         if process.over_limit is not None:
@@ -316,6 +317,11 @@ class Supervisor:
         return Death.CRASHED
 
     # ---- duties ----------------------------------------------------------------------------------
+
+    def _settle_leftovers(self) -> float:
+        """Settle for those who have died; due again when another one has, or where it fails."""
+        self._leftovers.settle()
+        return math.inf
 
     def _look(self) -> float:
         """Look at the other workers of the store, and take over the jobs of those that are gone."""

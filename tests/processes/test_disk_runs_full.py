@@ -214,6 +214,8 @@ def test_what_a_worker_died_of_is_remembered_until_there_is_room_to_say_so(
         [pid] = workers.pids
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: "the disk is full" in caplog.text)
+        # Nor does it keep the supervisor from its other duties.
+        wait_until(lambda: workers.pids not in ([], [pid]))
         disk.empty()
         with pytest.raises(WorkerLostError, match="killed by SIGKILL"):
             held.get(timeout=10)
