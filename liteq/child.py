@@ -265,6 +265,14 @@ def _keep_from_forks(*descriptors: int) -> None:
     if not hasattr(os, "register_at_fork"):
         return
     owner = os.getpid()
+    thread = threading.local()
+
+    def hold_back() -> None:
+        # A child has our handlers until `forget` has run, and one that comes before that would be lost.
+        thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def let_through() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, thread.mask)
 
     def forget() -> None:
         # Only in a child of this very process: a grandchild may use these numbers for files of its own.
@@ -276,7 +284,13 @@ def _keep_from_forks(*descriptors: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    os.register_at_fork(after_in_child=forget)
+    def begin() -> None:
+        try:
+            forget()
+        finally:
+            let_through()
+
+    os.register_at_fork(before=hold_back, after_in_parent=let_through, after_in_child=begin)
 
 
 def _die_with_parent() -> None:

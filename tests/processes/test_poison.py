@@ -126,6 +126,18 @@ TASKS = """
         thread.start()
         thread.join()
 
+    @q.task
+    def forks_and_terminates(times: int) -> list[int]:
+        ended = []
+        for _ in range(times):
+            child = os.fork()
+            if not child:
+                time.sleep(20)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            ended.append(os.waitpid(child, 0)[1])
+        return ended
+
     @q.task(max_crashes=2)
     def breaks_the_loop() -> None:
         # What liteq itself calls after every job, so that the process ends with a traceback.
@@ -284,6 +296,12 @@ def test_a_task_may_use_a_pool_of_processes(program: Program, method: str) -> No
     with app.q.start_workers(1):
         assert app.pool.delay([-1, -2, 3], method).get(timeout=30) == [1, 2, 3]
         assert app.quick.delay(1).get(timeout=10) == 1
+
+
+def test_a_process_that_a_task_forks_hears_sigterm_from_its_first_moment(program: Program) -> None:
+    app = tasks(program)
+    with app.q.start_workers(1):
+        assert app.forks_and_terminates.delay(50).get(120) == [signal.SIGTERM] * 50
 
 
 def test_threads_that_tasks_leave_or_exit_do_not_hold_up_a_stop_for_long(program: Program) -> None:
