@@ -54,11 +54,18 @@ class Bound:
         Raises:
             ConfigurationError: the state is not a string of 1 to 200 characters.
             EncodingError: the meta cannot be encoded.
+            NotSupportedError: this thread is inside a transaction on the queue's file.
         """
         check_name("state", state)
         acts = _acts()
-        if acts is not None:
-            acts.update_state(state, meta)
+        if acts is None:
+            return
+        if self.store.in_transaction():
+            raise NotSupportedError(
+                f"Task {self.name}: update_state() inside a transaction would wait for that transaction, and "
+                "nobody would see the state before its COMMIT; call it before the block."
+            )
+        acts.update_state(state, meta)
 
     @contextmanager
     def transaction(self) -> Iterator[user_connection.Connection]:
@@ -69,8 +76,9 @@ class Bound:
         would anywhere else. Once committed, nothing that the task does or raises changes the outcome.
         So the block's effects happen exactly once, however often the job had to be begun.
 
-        Keep it short: nobody else can write to the file meanwhile. In a task that was called directly it is
-        a transaction like `Queue.transaction`, and ends no job.
+        Keep it short: nobody else can write to the file meanwhile. In a task that was called directly, in
+        one that another task's job uses, and in a thread that the task has started, it is a transaction
+        like `Queue.transaction`, and ends no job.
 
         Yields:
             A `sqlite3.Connection` on the queue's file, in a transaction that holds the write lock.
@@ -81,7 +89,7 @@ class Bound:
             ConfigurationError: the worker takes its jobs from another file than this task's queue.
             StoreError: the file cannot serve.
         """
-        acts = _acts()
+        acts = self._own_acts()
         transport = self.store.transport()
         opened = transport.transaction() if acts is None else acts.transaction(transport)
         with opened as connection, self.store.note_transaction():
@@ -90,7 +98,7 @@ class Bound:
     def complete(self, value: object = None) -> None:
         """Say what the job's result is, inside `with self.transaction()`; without it, the result is None.
 
-        Does nothing when the task was called directly.
+        Given twice, the last one counts. Does nothing when the task was called directly.
 
         Args:
             value: the result.
@@ -99,9 +107,14 @@ class Bound:
             EncodingError: the value cannot be encoded.
             NotSupportedError: outside of such a block.
         """
-        acts = _acts()
+        acts = self._own_acts()
         if acts is not None:
             acts.complete(value)
+
+    def _own_acts(self) -> Acts | None:
+        """Return what can be done to the job that runs here, if it is one of this task."""
+        running = innermost()
+        return None if running is None or running.request.task != self.name else _acts()
 
     def retry(
         self,

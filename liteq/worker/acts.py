@@ -39,9 +39,11 @@ class AttemptActs:
 
     Attributes:
         completed: the job has ended in a transaction of its own, and nothing is left to settle.
+        value: the result that it was given there.
     """
 
     completed = False
+    value: object = None
     _result: bytes | None = None
     _in_block = False
 
@@ -63,7 +65,7 @@ class AttemptActs:
                 f"Task {self._job.task} belongs to the queue {transport.url}, and this job came from "
                 f"{self._engine.url}. A transaction covers one file; start workers on the task's own queue."
             )
-        self._result = None
+        self._result = self.value = None
         with transport.completion(self._job.seq, self._job.token, self._settlement) as connection:
             self._in_block = True
             try:
@@ -80,6 +82,7 @@ class AttemptActs:
                 "and belongs inside that block; elsewhere, return the result."
             )
         self._result = self._engine.encode_result(self._job, value)
+        self.value = value
 
     def _settlement(self) -> Transition:
         return self._engine.succeed(self._job, self._result)

@@ -168,7 +168,8 @@ class Executor:
                 return self._failed(job, plan, _unwritable(job, value, error))
             decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
         if self.log.wordy:
-            self.log.succeeded(job, self._clock.monotonic() - began, value)
+            given = acts.value if acts.completed else value
+            self.log.succeeded(job, self._clock.monotonic() - began, given)
         return decided
 
     def _refusal(self, job: Claim, signer: Signer) -> str | None:

@@ -153,6 +153,36 @@ def test_a_transaction_left_open_after_the_block_is_rolled_back_and_changes_noth
     assert (result.status, paid(q)) == (SUCCESS, [result.id])
 
 
+def test_the_log_tells_the_result_that_was_given(
+    q: Queue, finish: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def task(self: Any) -> str:
+        with self.transaction() as connection:
+            pay(self, connection)
+            self.complete("given")
+        return "returned"
+
+    with caplog.at_level(logging.INFO, "liteq.worker"):
+        finish(task)
+    assert "'given'" in caplog.text
+    assert "'returned'" not in caplog.text
+
+
+def test_another_tasks_transaction_does_not_end_the_job_that_uses_it(
+    q: Queue, finish: Callable[..., Any]
+) -> None:
+    other = q.task(name="other", bind=True)(lambda self: None)
+
+    def task(self: Any) -> str:
+        with other.transaction() as connection:
+            pay(self, connection)
+            other.complete("not this job's result")
+        return "returned"
+
+    result = finish(task)
+    assert (result.status, result.get(), paid(q)) == (SUCCESS, "returned", [result.id])
+
+
 # ---- not completing ------------------------------------------------------------------------------
 
 
@@ -245,6 +275,17 @@ def test_a_commit_in_the_block_is_refused_and_leaves_the_job_unfinished(
             connection.execute("COMMIT")
 
     assert "ended the transaction" in refusal_of(finish, task)
+
+
+@pytest.mark.parametrize("block", ["self", "queue"])
+def test_a_state_reported_inside_a_transaction_is_refused_at_once(
+    q: Queue, finish: Callable[..., Any], block: str
+) -> None:
+    def task(self: Any) -> None:
+        with self.transaction() if block == "self" else q.transaction():
+            self.update_state("PROGRESS")
+
+    assert "before the block" in refusal_of(finish, task)
 
 
 def test_settling_its_own_row_by_hand_is_refused(q: Queue, finish: Callable[..., Any]) -> None:
