@@ -38,10 +38,13 @@ def test_what_is_behind_the_running_job_goes_back_uncharged_and_nothing_else(
     transport = MemoryTransport()
     holder, claims = holding(transport, jobs)
     place = data.draw(st.integers(0, jobs - 1))
-    clock = ManualClock(wall=0.0, monotonic=time.monotonic())
+    transport.slot(holder).begin(claims[place].seq, claims[place].token, None)
+    running = transport.running(holder)
+    assert running is not None
+    # Slots go by the machine's own clock.
+    clock = ManualClock(wall=0.0, monotonic=running.since)
     recovery = Recovery(transport, clock, lambda: 0.5)
     taking_back = TakingBack(transport, clock, lambda: 0.5)
-    transport.slot(holder).begin(claims[place].seq, claims[place].token, None)
 
     def taken() -> list[str]:
         recovery.look([holder])
