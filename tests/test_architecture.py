@@ -34,6 +34,7 @@ PLACES: dict[str, int] = {
     "liteq.errors": RECORDS,
     "liteq.states": RECORDS,
     "liteq.job": RECORDS,
+    "liteq.timetable": RECORDS,
     "liteq.clock": RECORDS,
     "liteq.retry": PURE,
     "liteq.lifecycle": PURE,
