@@ -31,7 +31,7 @@ reason, and its counts as they were. Only a leased job has a `holder`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -53,6 +53,7 @@ from liteq.job import (
     WorkerInfo,
     WorkerRecord,
 )
+from liteq.schedule_store import ScheduleStore
 
 __all__ = ["EXPIRED", "PURGED", "Listener", "RunningSlot", "Transport"]
 
@@ -109,8 +110,11 @@ class RunningSlot(Protocol):
         """Give up the slot; idempotent."""
 
 
-class Transport(ABC):
-    """Stores jobs and hands them out under leases; see the module's text for the rules."""
+class Transport(ScheduleStore):
+    """Stores jobs and hands them out under leases; see the module's text for the rules.
+
+    What it does for schedules is in `liteq.schedule_store`.
+    """
 
     url: str
     """What `liteq.Queue` was given, made absolute."""
@@ -304,14 +308,21 @@ class Transport(ABC):
         """Open a listener that rings when this job (None: any job) finishes."""
 
     @abstractmethod
+    def listen_for_schedules(self) -> Listener:
+        """Open a listener that rings when schedules are saved or removed."""
+
+    @abstractmethod
     def is_awaited(self) -> bool:
         """Tell whether anybody sleeps until a result comes; cheap, and may err for a moment."""
 
     # ---- the store itself ------------------------------------------------------------------------
 
     @abstractmethod
-    def lead(self) -> AbstractContextManager[bool]:
-        """Try to become the one maintainer of this store; True inside the block if that worked."""
+    def lead(self, office: str = "upkeep") -> AbstractContextManager[bool]:
+        """Try to become the one holder of an office of this store; True inside the block if that worked.
+
+        The offices are `upkeep` (the maintainer) and `scheduler`. Who dies, or leaves the block, gives it up.
+        """
 
     @abstractmethod
     def tend(self, now: float) -> None:

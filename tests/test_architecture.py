@@ -44,6 +44,7 @@ PLACES: dict[str, int] = {
     "liteq.ids": PURE,
     "liteq.calls.arguments": PURE,
     "liteq.transport": PORT,
+    "liteq.schedule_store": PORT,
     "liteq.transports": BUILDERS,
     "liteq.calls": BUILDERS,
     "liteq.app": BUILDERS,

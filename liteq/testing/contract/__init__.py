@@ -11,6 +11,7 @@ from liteq.testing.contract.leasing import LeasingContract
 from liteq.testing.contract.producing import ProducingContract
 from liteq.testing.contract.reading import ReadingContract
 from liteq.testing.contract.recovering import RecoveringContract
+from liteq.testing.contract.scheduling import SchedulingContract
 from liteq.testing.contract.settling import SettlingContract
 from liteq.testing.contract.waking import WakingContract
 
@@ -25,5 +26,6 @@ class TransportContract(
     RecoveringContract,
     ReadingContract,
     WakingContract,
+    SchedulingContract,
 ):
     """Everything that a transport promises; override `transport`, and `reopen` where that is possible."""

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from liteq.job import DEFAULT_RESULT_EXPIRES, Claim, Job, NewJob, Running, WorkerInfo
 from liteq.states import PENDING, STARTED
+from liteq.timetable import ScheduleRecord
 
 __all__ = ["DELAYED", "FINISHED", "LEASED", "READY", "Ordered", "Record", "Stations", "Worker"]
 
@@ -173,8 +174,10 @@ class Stations:
         expiring: the ready and delayed ones that have an `expires`, by it.
         discarding: the finished ones that are not kept for ever, by the end of their keeping time.
         workers: the workers by holder number.
+        schedules: the schedules by name.
         woken: queue names of jobs that have become ready, or will within a second; the transport clears it.
         ended: ids of jobs that have finished; the transport clears it.
+        rescheduled: whether schedules were saved or removed; the transport clears it.
     """
 
     def __init__(self) -> None:
@@ -185,8 +188,10 @@ class Stations:
         self.expiring = Ordered(_expiry_order)
         self.discarding = Ordered(_discard_order)
         self.workers: dict[int, Worker] = {}
+        self.schedules: dict[str, ScheduleRecord] = {}
         self.woken: set[str] = set()
         self.ended: set[str] = set()
+        self.rescheduled = False
         self._last_seq = 0
         self._last_token = 0
 

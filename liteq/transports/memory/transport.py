@@ -25,13 +25,14 @@ from liteq.job import (
 )
 from liteq.states import FAILURE, PENDING, REVOKED, SUCCESS
 from liteq.transport import EXPIRED, PURGED, Transport
+from liteq.transports.memory.schedules import KeptSchedules
 from liteq.transports.memory.stations import FINISHED, Record, Stations, Worker
 from liteq.transports.memory.waking import MemoryListener, MemorySlot
 
 __all__ = ["MemoryTransport"]
 
 
-class MemoryTransport(Transport):
+class MemoryTransport(KeptSchedules, Transport):
     """Jobs in the memory of this program: nothing to set up, and everything is lost at exit.
 
     Each object is a store of its own, and its workers are threads of the same program. One lock makes
@@ -47,13 +48,14 @@ class MemoryTransport(Transport):
     def __init__(self, url: str = "memory://") -> None:
         self.url = url
         self._lock = threading.Lock()
-        self._maintainer = threading.Lock()
+        self._offices = {office: threading.Lock() for office in ("upkeep", "scheduler")}
         self._stations = Stations()
         self._last_holder = 0
         self._declared: dict[str, TaskOrigin] = {}
         self._origins: dict[str, TaskOrigin] = {}
         self._job_listeners: list[MemoryListener] = []
         self._result_listeners: list[MemoryListener] = []
+        self._schedule_listeners: list[MemoryListener] = []
         self._closed = False
 
     @contextmanager
@@ -69,10 +71,14 @@ class MemoryTransport(Transport):
             ended, self._stations.ended = self._stations.ended, set()
             sleepers = [*self._job_listeners] if queues else []
             callers = [*self._result_listeners] if ended else []
+            rescheduled, self._stations.rescheduled = self._stations.rescheduled, False
+            schedulers = [*self._schedule_listeners] if rescheduled else []
         for sleeper in sleepers:
             sleeper.hear(queues)
         for caller in callers:
             caller.hear(ended)
+        for scheduler in schedulers:
+            scheduler.hear(())
 
     # ---- producing -------------------------------------------------------------------------------
 
@@ -260,6 +266,10 @@ class MemoryTransport(Transport):
         with self._verb():
             return MemoryListener(self._result_listeners, None if job_id is None else [job_id])
 
+    def listen_for_schedules(self) -> MemoryListener:
+        with self._verb():
+            return MemoryListener(self._schedule_listeners, None)
+
     def is_awaited(self) -> bool:
         with self._lock:
             return any(listener.armed for listener in self._result_listeners)
@@ -267,13 +277,13 @@ class MemoryTransport(Transport):
     # ---- the store itself ------------------------------------------------------------------------
 
     @contextmanager
-    def lead(self) -> Iterator[bool]:
-        leads = self._maintainer.acquire(blocking=False)
+    def lead(self, office: str = "upkeep") -> Iterator[bool]:
+        leads = self._offices[office].acquire(blocking=False)
         try:
             yield leads
         finally:
             if leads:
-                self._maintainer.release()
+                self._offices[office].release()
 
     def tend(self, now: float) -> None:
         """Do nothing: memory needs no upkeep."""
@@ -290,7 +300,7 @@ class MemoryTransport(Transport):
         with self._lock:
             self._closed = True
             self._stations = Stations()
-            sleepers = [*self._job_listeners, *self._result_listeners]
+            sleepers = [*self._job_listeners, *self._result_listeners, *self._schedule_listeners]
         for sleeper in sleepers:
             sleeper.ring()
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from liteq.transports.sqlite.room import allocate
 from liteq.transports.sqlite.sidefile import open_side_file
 
-__all__ = ["JOBS", "PLACES", "RESULTS", "BellTable"]
+__all__ = ["JOBS", "PLACES", "RESULTS", "SCHEDULES", "BellTable"]
 
 PLACES = 256
 JOBS = 0x01
 RESULTS = 0x02
-_BYTES = {JOBS: b"\x01", RESULTS: b"\x02"}
+SCHEDULES = 0x04
+_BYTES = {JOBS: b"\x01", RESULTS: b"\x02", SCHEDULES: b"\x04"}
 _ARMED = 0
 _OWNED = PLACES
 _FACTS = 2 * PLACES

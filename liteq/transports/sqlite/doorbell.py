@@ -1,4 +1,4 @@
-"""Waking those who sleep: workers when there are jobs, callers when there are results.
+"""Waking those who sleep: workers when there are jobs, callers when there are results, schedulers.
 
 Rung after commit. A ring that is lost costs latency only, because nobody sleeps for more than a second
 without looking; so nothing here locks out others, and every doubt is settled in favour of ringing.
@@ -15,7 +15,7 @@ from functools import wraps
 from typing import ParamSpec
 
 from liteq.transports.sqlite.bell import Bell, open_bell, ring
-from liteq.transports.sqlite.bell_table import JOBS, PLACES, RESULTS, BellTable
+from liteq.transports.sqlite.bell_table import JOBS, PLACES, RESULTS, SCHEDULES, BellTable
 from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import SideFolder
 
@@ -160,6 +160,10 @@ class Doorbells:
         """Return a listener for one result, or for all."""
         return self.listen(RESULTS, 0 if job_id is None else result_key(job_id))
 
+    def listen_for_schedules(self) -> FileListener | _Poller:
+        """Return a listener for changes of schedules."""
+        return self.listen(SCHEDULES, 0)
+
     def anyone_awaits_results(self) -> bool:
         """Tell whether anybody sleeps until a result comes."""
         return self.table.anyone_armed(RESULTS)
@@ -228,8 +232,12 @@ class Doorbells:
     @_harmless
     def ring_for_all_jobs(self) -> None:
         """Wake every sleeping worker: jobs came back, of whatever queue."""
-        for place in self.table.armed(JOBS):
-            self._ring(place, self.table.facts(place)[1])
+        self._ring_all(JOBS)
+
+    @_harmless
+    def ring_for_schedules(self) -> None:
+        """Wake the schedulers."""
+        self._ring_all(SCHEDULES)
 
     @_harmless
     def ring_for_results(self, job_ids: Iterable[str]) -> None:
@@ -242,6 +250,10 @@ class Doorbells:
             key, address = self.table.facts(place)
             if key == 0 or key in keys or 0 in keys:
                 self._ring(place, address)
+
+    def _ring_all(self, kind: int) -> None:
+        for place in self.table.armed(kind):
+            self._ring(place, self.table.facts(place)[1])
 
     def _ring(self, place: int, address: int) -> bool:
         # Disarmed first, so that the next job rings somebody else while this one wakes up.

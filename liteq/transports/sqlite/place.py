@@ -207,10 +207,9 @@ class SideFolder:
         """Room on the disk for what workers settle when it is full."""
         return self.path / "reserve"
 
-    @property
-    def lead(self) -> Path:
-        """The lock of the maintainer."""
-        return self.path / "lead"
+    def lead(self, office: str) -> Path:
+        """The lock of whoever holds an office."""
+        return self.path / ("lead" if office == "upkeep" else f"lead-{office}")
 
     @property
     def bells(self) -> Path:

@@ -30,7 +30,7 @@ __all__ = [
 INLINE_PAYLOAD = 1024
 """Bytes; larger payloads are kept apart from the job's row."""
 
-SCHEMA: tuple[str, ...] = (
+VERSION_1: tuple[str, ...] = (
     "CREATE TABLE liteq_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "CREATE TABLE liteq_queues (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     """CREATE TABLE liteq_tasks (
@@ -97,9 +97,40 @@ SCHEMA: tuple[str, ...] = (
     "CREATE INDEX liteq_finished ON liteq_jobs (discard) WHERE stage = 3",
     "CREATE INDEX liteq_expiring ON liteq_jobs (expires) WHERE expires IS NOT NULL AND stage < 2",
 )
-"""What a fresh file is made with. `MIGRATIONS` must lead to exactly this; a test compares them."""
 
-MIGRATIONS: tuple[Sequence[str], ...] = (SCHEMA,)
+VERSION_2: tuple[str, ...] = (
+    """CREATE TABLE liteq_schedules (
+        name TEXT NOT NULL PRIMARY KEY,
+        task TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        next_run REAL,
+        last_run REAL,
+        runs INTEGER NOT NULL,
+        last_job TEXT,
+        paused INTEGER NOT NULL,
+        broken TEXT,
+        module TEXT,
+        declaration TEXT,
+        created REAL NOT NULL,
+        revision INTEGER NOT NULL,
+        queue TEXT,
+        priority INTEGER,
+        max_crashes INTEGER,
+        ignore_result INTEGER,
+        result_expires REAL,
+        codec TEXT,
+        options BLOB,
+        payload BLOB
+    )""",
+    """CREATE INDEX liteq_ticks ON liteq_schedules (next_run)
+        WHERE next_run IS NOT NULL AND paused = 0 AND broken IS NULL""",
+)
+
+SCHEMA = (*VERSION_1, *VERSION_2)
+"""All that is in a file of this version."""
+
+MIGRATIONS: tuple[Sequence[str], ...] = (VERSION_1, VERSION_2)
 """The statements that lead from version n to version n + 1; those of published versions never change."""
 
 VERSION = len(MIGRATIONS)

@@ -39,6 +39,7 @@ from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import PRIVATE, is_private
 from liteq.transports.sqlite.producing import insert_jobs
 from liteq.transports.sqlite.reserve import Reserve
+from liteq.transports.sqlite.schedules import StoredSchedules
 from liteq.transports.sqlite.settling import check_lease, settle_own
 from liteq.transports.sqlite.slot import FileSlot, read_slot
 from liteq.transports.sqlite.trouble import translated
@@ -48,7 +49,7 @@ from liteq.transports.sqlite.upkeep import Upkeep
 __all__ = ["SqliteTransport"]
 
 
-class SqliteTransport(Transport):
+class SqliteTransport(StoredSchedules, Transport):
     """A queue in one SQLite file."""
 
     crosses_processes = True
@@ -329,15 +330,18 @@ class SqliteTransport(Transport):
     def listen_for_result(self, job_id: str | None = None) -> Listener:
         return self._bells.listen_for_result(job_id)
 
+    def listen_for_schedules(self) -> Listener:
+        return self._bells.listen_for_schedules()
+
     def is_awaited(self) -> bool:
         return self._bells.anyone_awaits_results()
 
     # ---- the store itself ------------------------------------------------------------------------
 
     @contextmanager
-    def lead(self) -> Iterator[bool]:
+    def lead(self, office: str = "upkeep") -> Iterator[bool]:
         with translated(self.path):
-            lock = OsLock(self._side.lead)
+            lock = OsLock(self._side.lead(office))
         try:
             with translated(self.path):
                 leads = lock.try_acquire()
