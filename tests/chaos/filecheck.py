@@ -61,6 +61,24 @@ QUERIES = {
 }
 """What returns no row."""
 
+SCHEDULE_QUERIES = {
+    "two schedules have one name": (
+        "SELECT name FROM liteq_schedules NOT INDEXED GROUP BY name HAVING count(*) > 1"
+    ),
+    "a schedule moved on without its job, or its job came without it": (
+        "SELECT name FROM liteq_schedules WHERE (last_run IS NOT NULL) <> (runs > 0) "
+        "OR (runs > 0 AND last_job NOT IN (SELECT id FROM liteq_jobs))"
+    ),
+    "a tick's job is there and its schedule does not know": (
+        "SELECT id FROM liteq_jobs WHERE id LIKE 'tick of %' AND NOT EXISTS (SELECT 1 FROM liteq_schedules "
+        "WHERE id LIKE 'tick of ' || name || ' %' AND runs = 2)"
+    ),
+    "a job of a tick that was fired before": "SELECT id FROM liteq_jobs WHERE id LIKE '% again'",
+}
+"""The same, for files that have schedules."""
+SCHEDULES_SINCE = 2
+"""The first version of the format that has them."""
+
 
 def payload_of(job_id: str, size: int = 0) -> bytes:
     """Return the payload that a job of this id has: nothing of it can be lost or swapped unnoticed."""
@@ -125,11 +143,13 @@ def broken_rules(connection: sqlite3.Connection) -> list[str]:
         return [f"the database is damaged: {'; '.join(map(str, said[:3]))}"]
     if not _rows(connection, "SELECT 1 FROM sqlite_master WHERE name = 'liteq_meta'"):
         return []
-    if _rows(connection, "SELECT value FROM liteq_meta WHERE key = 'version'") != [(VERSION,)]:
-        problems.append("the format's version is not told")
+    version = _rows(connection, "SELECT value FROM liteq_meta WHERE key = 'version'")
+    if version not in [[(known,)] for known in range(1, VERSION + 1)]:
+        return ["the format's version is not told"]
     for rule, condition in RULES.items():
         problems += _told(rule, _rows(connection, f"SELECT id FROM liteq_jobs WHERE {condition}"))
-    for rule, query in QUERIES.items():
+    has_schedules = version >= [(SCHEDULES_SINCE,)]
+    for rule, query in {**QUERIES, **(SCHEDULE_QUERIES if has_schedules else {})}.items():
         problems += _told(rule, _rows(connection, query))
     payloads = _rows(
         connection,

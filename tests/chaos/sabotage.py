@@ -7,7 +7,17 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from liteq.job import NewJob, Transition
-from liteq.transports.sqlite import connection, opening, producing, schema, settling, transport, turns
+from liteq.timetable import ScheduleRecord
+from liteq.transports.sqlite import (
+    connection,
+    opening,
+    producing,
+    schedules,
+    schema,
+    settling,
+    transport,
+    turns,
+)
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.lanes import Lanes
 
@@ -84,6 +94,22 @@ def a_migration_in_two_transactions() -> None:
         schema.run_migrations(connection, [schema.SCHEMA[3:]])
 
     opening.run_migrations = run_migrations
+
+
+@fault
+def a_tick_in_two_transactions() -> None:
+    def advance_and_commit(cursor: sqlite3.Cursor, to: ScheduleRecord) -> bool:
+        advanced = advance(cursor, to)
+        cursor.execute("COMMIT")
+        cursor.execute("BEGIN IMMEDIATE")
+        return advanced
+
+    advance, schedules._advance = schedules._advance, advance_and_commit
+
+
+@fault
+def a_tick_that_asks_for_no_revision() -> None:
+    schedules.ADVANCE = schedules.ADVANCE.replace("revision = ?", "? IS NOT NULL")
 
 
 @fault

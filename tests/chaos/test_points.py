@@ -27,6 +27,8 @@ def test_a_death_at_any_statement_of_any_verb_leaves_all_or_nothing(seed: int) -
             "an answer before the commit",
             "1 of its 1 steps had returned, and the file is neither",
         ),
+        ("fire", "a tick in two transactions", "the file is neither as after"),
+        ("fire", "a tick that asks for no revision", "a job of a tick that was fired before"),
         ("create it", "a migration in two transactions", "the file cannot be worked with"),
     ],
 )

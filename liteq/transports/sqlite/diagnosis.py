@@ -15,6 +15,7 @@ from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_syste
 from liteq.transports.sqlite.place import is_private, is_shared
 from liteq.transports.sqlite.reserve import LOW_SPACE, RESERVE
 from liteq.transports.sqlite.room import free_space
+from liteq.transports.sqlite.schedules import count_broken
 from liteq.transports.sqlite.schema import VERSION, read_version
 from liteq.transports.sqlite.soundness import LATEST, UNSOUND
 
@@ -55,6 +56,7 @@ def examine(
         _free_space(path),
         _reserve(reserve_size, bool(workers)),
         _rows(connection),
+        _schedules(connection),
         *_workers(workers, now),
         _clock(connection, now),
     ]
@@ -107,6 +109,14 @@ def _rows(connection: sqlite3.Connection) -> Finding:
     return Finding(
         "rows", False, f"{count} unfinished {'job is' if count == 1 else 'jobs are'} damaged", advice
     )
+
+
+def _schedules(connection: sqlite3.Connection) -> Finding:
+    broken = count_broken(connection)
+    if not broken:
+        return Finding("schedules", True, "none is broken")
+    advice = "`liteq schedules` says why; mend or remove them. The others go on."
+    return Finding("schedules", False, f"{broken} {'is' if broken == 1 else 'are'} broken", advice)
 
 
 def _free_space(path: Path) -> Finding:

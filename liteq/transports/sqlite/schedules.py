@@ -14,7 +14,7 @@ from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
 
-__all__ = ["StoredSchedules"]
+__all__ = ["StoredSchedules", "count_broken"]
 
 _FIELDS = (
     *("name", "task", "spec", "policy", "next_run", "last_run", "runs", "last_job", "paused", "broken"),
@@ -119,6 +119,11 @@ class StoredSchedules(ScheduleStore):
             if revoked:
                 unit.after_commit.append(lambda: self._bells.ring_for_results(revoked))
         return fired
+
+
+def count_broken(connection: sqlite3.Connection) -> int:
+    """Return how many schedules cannot run, be it that their rows are damaged."""
+    return sum(_record(row).broken is not None for row in read_rows(connection, READ))
 
 
 def _save(cursor: sqlite3.Cursor, record: ScheduleRecord) -> bool:

@@ -7,7 +7,7 @@ Every step is one call of the port, and so has to be all or nothing.
 from __future__ import annotations
 
 # Each module adds its own to VERBS.
-from chaos.verbs import filing, managing, producing, working  # noqa: F401
+from chaos.verbs import filing, managing, producing, scheduling, working  # noqa: F401
 from chaos.verbs.base import LATER, VERBS, OwnStatementError, Scene, make_stock
 
 __all__ = ["LATER", "VERBS", "OwnStatementError", "Scene", "make_stock"]

@@ -6,12 +6,15 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from chaos.filecheck import payload_of
 from liteq.job import Claim, ClaimRequest, NewJob, TaskOrigin, WorkerInfo
 from liteq.lifecycle import Outcome, Raised, Succeeded, decide
 from liteq.retry import RetryPolicy
+from liteq.timetable import Firing, ScheduleRecord
 from liteq.transports.sqlite.connection import Database
 from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.transport import SqliteTransport
@@ -87,6 +90,21 @@ class Scene:
         job = NewJob(name, self.random.choice(["shop.add", "shop.mail"]), payload_of(name, size))
         return job._replace(**fields)
 
+    def schedule(self, name: str, **fields: Any) -> ScheduleRecord:
+        """Return a new schedule that is due."""
+        template = self.job("")._replace(payload=payload_of(f"tick of {name}"))
+        values = {"task": template.task, "spec": "{}", "policy": "{}", "job": template, "next_run": NOW}
+        return ScheduleRecord(name=name, **{**values, **fields})
+
+    def firing(self, seen: ScheduleRecord, *, again: bool = False) -> Firing:
+        """Return the firing of a schedule's next tick; a large job, and one that waits."""
+        assert seen.job is not None
+        ids = [f"tick of {seen.name} {number}{' again' * again}" for number in range(2)]
+        jobs = [seen.job._replace(id=job_id, payload=payload_of(job_id, LARGE)) for job_id in ids]
+        jobs[1] = jobs[1]._replace(eta=LATER + 5.0, expires=LATER + 50.0)
+        to = replace(seen, last_run=NOW, next_run=LATER + 60.0, runs=seen.runs + 2, last_job=ids[1])
+        return Firing(to, tuple(jobs))
+
     def claim(self, limit: int = 4) -> list[Claim]:
         """Become a worker, and claim."""
         self.holder = self.transport.register(WORKER, VISIBILITY, NOW)
@@ -143,6 +161,13 @@ def make_stock(path: Path, seed: int) -> None:
     delayed = [scene.job(f"delayed-{number}", eta=NOW + 50.0 + 100.0 * number) for number in range(2)]
     expiring = scene.job("expiring", expires=NOW + 80.0, size=dice.choice([0, LARGE]))
     transport.enqueue([*ready, *delayed, expiring], NOW)
+    transport.save_schedules(
+        [
+            scene.schedule("hourly", last_job="ready-0"),
+            scene.schedule("daily", next_run=NOW + 1.0, module="shop", declaration="as declared"),
+            scene.schedule("broken", job=None, broken="There is no such task."),
+        ]
+    )
     scene.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE orders (number INTEGER PRIMARY KEY, what TEXT)")

@@ -63,10 +63,15 @@ def create_it_in_the_users_database(scene: Scene) -> Iterator[None]:
 
 def migrate_from(version: int) -> Verb:
     def migrate(scene: Scene) -> Iterator[None]:
-        scene.path.unlink()
+        stock = scene.path.rename(scene.path.with_name("stock.db"))
         with closing(sqlite3.connect(scene.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             run_migrations(connection, MIGRATIONS[:version])
+            connection.execute("ATTACH ? AS stock", (str(stock),))
+            tables = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                if table not in ("liteq_meta", "sqlite_sequence"):
+                    connection.execute(f"INSERT INTO {table} SELECT * FROM stock.{table}")
         yield
         scene.open()
         yield
