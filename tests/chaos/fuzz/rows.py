@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from chaos.fuzz.mutation import mutate
+from chaos.fuzz.timetables import fill_timetable, fire_all
 from chaos.fuzz.values import Sample, make_samples, make_value
 from liteq import Queue
 from liteq.cli.describing import carried, options_of, read_arguments, summary
@@ -62,6 +63,11 @@ _COLUMNS = {
     "liteq_tasks": ("name", "module", "root", "directory"),
     "liteq_queues": ("name",),
     "liteq_lanes": ("queue", "task"),
+    "liteq_schedules": (
+        *("name", "task", "spec", "policy", "next_run", "last_run", "runs", "last_job", "paused", "broken"),
+        *("module", "declaration", "created", "revision", "queue", "priority", "max_crashes"),
+        *("ignore_result", "result_expires", "codec", "options", "payload"),
+    ),
 }
 _TABLES = (*("liteq_jobs",) * 12, "liteq_bodies", "liteq_workers", "liteq_workers", *_COLUMNS)
 Change = tuple[str, tuple[Any, ...]]
@@ -96,7 +102,8 @@ class Rows:
             raw.execute("PRAGMA writable_schema = 1")
             for constraint in (" NOT NULL", " UNIQUE"):
                 raw.execute(
-                    "UPDATE sqlite_master SET sql = replace(sql, ?, '') WHERE name = 'liteq_jobs'",
+                    "UPDATE sqlite_master SET sql = replace(sql, ?, '') "
+                    "WHERE name IN ('liteq_jobs', 'liteq_schedules')",
                     (constraint,),
                 )
 
@@ -178,6 +185,7 @@ class Rows:
             _read(queue, transport)
             self._recover(transport, clock)
             for _ in range(2):
+                fire_all(transport, clock.wall())
                 _sweep(transport, clock.wall())
                 self._work(queue, transport, clock)
                 clock.advance(10.0)
@@ -273,6 +281,7 @@ def _fill(random: Random, path: Path) -> None:
                 options["queue"] = "mail"
             large = "x" * 2000 if random.random() < 0.2 else number
             wild.apply_async((large, make_value(random, 3)), **options)
+        fill_timetable(transport, now)
         holder = transport.register(WorkerInfo("gone", "host", 1, 1, ("default",)), 60.0, now)
         claims = transport.claim(holder, ClaimRequest({"wild": 1}, limit=8), now + 1)
         for claim in claims[:4]:
@@ -352,6 +361,7 @@ def _read(queue: Queue, transport: SqliteTransport) -> None:
         transport.leases(record.holder)
         transport.running(record.holder)
     transport.origins()
+    transport.schedules()
     transport.next_due(ClaimRequest({"wild": 1}))
     transport.next_sweep()
     json.dumps([finding.detail for finding in transport.diagnose(time.time())])
