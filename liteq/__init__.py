@@ -41,6 +41,8 @@ from liteq.errors import (
     ResultExpired,
     ResultTimeoutError,
     Retry,
+    ScheduleError,
+    ScheduleNotLoadedError,
     SecurityError,
     SignatureError,
     StoreBusyError,
@@ -59,6 +61,7 @@ from liteq.errors import (
 )
 from liteq.queue import Queue
 from liteq.result import AsyncResult
+from liteq.schedule import cron, crontab, every, once, solar
 from liteq.states import State
 from liteq.task import Task
 
@@ -90,6 +93,8 @@ __all__ = [
     "ResultExpired",
     "ResultTimeoutError",
     "Retry",
+    "ScheduleError",
+    "ScheduleNotLoadedError",
     "SecurityError",
     "Signature",
     "SignatureError",
@@ -109,6 +114,11 @@ __all__ = [
     "UnknownTaskError",
     "WorkerError",
     "WorkerLostError",
+    "cron",
+    "crontab",
+    "every",
+    "once",
     "register_codec",
     "register_type",
+    "solar",
 ]

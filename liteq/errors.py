@@ -6,7 +6,9 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     ├── ConfigurationError (ValueError)      an option, name or URL that cannot be used
     │   ├── ExtraRequiredError (ImportError) an optional library is missing; names the extra
     │   ├── DuplicateTaskError               two tasks of one name
+    │   ├── ScheduleError                    a schedule that is impossible, or answers what it must not
     │   └── ImportGuardError (RuntimeError)  a task module starts work while a worker imports it
+    ├── ScheduleNotLoadedError (LookupError) a schedule of the user's own, whose module is not imported here
     ├── UnknownTaskError (LookupError)       a task name that nobody registered here
     ├── SignatureError (TypeError)           arguments do not fit the task's signature
     ├── CodecError (ValueError)              bytes and values
@@ -61,6 +63,8 @@ __all__ = [
     "ResultExpired",
     "ResultTimeoutError",
     "Retry",
+    "ScheduleError",
+    "ScheduleNotLoadedError",
     "SecurityError",
     "SignatureError",
     "StoreBusyError",
@@ -97,6 +101,14 @@ class DuplicateTaskError(ConfigurationError):
 
 class ImportGuardError(ConfigurationError, RuntimeError):
     """A task module starts work when it is imported; it lacks an `if __name__ == "__main__":` guard."""
+
+
+class ScheduleError(ConfigurationError):
+    """A schedule is impossible, never runs, or answers what it must not; the message names the value."""
+
+
+class ScheduleNotLoadedError(LiteqError, LookupError):
+    """A stored schedule is an object of the user's own, whose module is not imported here."""
 
 
 class UnknownTaskError(LiteqError, LookupError):

@@ -42,6 +42,8 @@ PLACES: dict[str, int] = {
     "liteq.codec": PURE,
     "liteq.failure": PURE,
     "liteq.ids": PURE,
+    "liteq.schedule": PURE,
+    "liteq.zones": PURE,
     "liteq.calls.arguments": PURE,
     "liteq.transport": PORT,
     "liteq.schedule_store": PORT,
