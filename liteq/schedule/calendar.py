@@ -12,7 +12,6 @@ The rule is Debian cron's, as the library cronsim has it:
 
 from __future__ import annotations
 
-import calendar
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -27,7 +26,7 @@ from liteq.schedule.wall import (
     seen_before,
 )
 
-__all__ = ["Labels", "next_moment", "previous_moment"]
+__all__ = ["Labels", "month_shape", "next_moment", "previous_moment"]
 
 _SECOND = timedelta(seconds=1)
 _EARLIEST = datetime(1, 1, 3, tzinfo=UTC)
@@ -105,7 +104,7 @@ class Labels:
         """Return the days of a month that have labels."""
         if month not in self.months:
             return ()
-        shape = calendar.monthrange(year, month)
+        shape = month_shape(year, month)
         if shape not in self._shapes:
             self._shapes[shape] = tuple(sorted(self._days(*shape)))
         return self._shapes[shape]
@@ -153,6 +152,14 @@ class Labels:
         if hour > hours[0]:
             return hours[bisect_left(hours, hour) - 1], minutes[-1], seconds[-1]
         return None
+
+
+def month_shape(year: int, month: int) -> tuple[int, int]:
+    """Return the weekday of a month's first day (0 is Monday), and how many days the month has."""
+    first = date(year, month, 1)
+    # Not `calendar.monthrange`, whose module takes long to import.
+    length = 31 if month == 12 else (date(year, month + 1, 1) - first).days
+    return first.weekday(), length
 
 
 def _label(day: date, hour: int, minute: int, second: int) -> datetime:

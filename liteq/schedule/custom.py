@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from liteq.errors import ScheduleError, ScheduleNotLoadedError
 from liteq.schedule.base import MICROSECOND, Schedule, aware
@@ -19,7 +19,6 @@ _FIRST_LOOK = timedelta(minutes=1)
 _LONGEST_DESCRIPTION = 200
 
 
-@runtime_checkable
 class HasNextAfter(Protocol):
     """What an object needs to be a schedule."""
 

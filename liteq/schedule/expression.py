@@ -8,7 +8,7 @@ from typing import Any
 
 from liteq.errors import ScheduleError
 from liteq.schedule.base import Schedule
-from liteq.schedule.calendar import Labels, next_moment, previous_moment
+from liteq.schedule.calendar import Labels, month_shape, next_moment, previous_moment
 from liteq.zones import read_zone
 
 __all__ = ["MACROS", "Cron", "cron"]
@@ -134,10 +134,8 @@ def _read(expression: str) -> tuple[Labels, bool]:
 
 
 def _month_of_shape(first_weekday: int, length: int) -> tuple[int, int]:
-    import calendar
-
     if not _SHAPES:
         for year in range(2000, 2028):
             for month in range(1, 13):
-                _SHAPES.setdefault(calendar.monthrange(year, month), (year, month))
+                _SHAPES.setdefault(month_shape(year, month), (year, month))
     return _SHAPES[first_weekday, length]

@@ -26,7 +26,7 @@ MONTHS = (
     "december",
 )
 
-_PART = re.compile(r"(?:(?P<star>\*)|(?P<first>\w+)(?:-(?P<last>\w+))?)(?P<slash>/(?P<step>\w*))?", re.ASCII)
+_PART = r"(?:(?P<star>\*)|(?P<first>\w+)(?:-(?P<last>\w+))?)(?P<slash>/(?P<step>\w*))?"
 
 
 class Kind(NamedTuple):
@@ -103,7 +103,8 @@ def _joined(kind: Kind, value: Iterable[object]) -> str:
 
 
 def _numbers(kind: Kind, part: str, value: object) -> list[int]:
-    match = _PART.fullmatch(part.strip())
+    # Compiled when it is needed, because most programs never need it.
+    match = re.fullmatch(_PART, part.strip(), re.ASCII)
     if match is None:
         what = f"where {part!r} says nothing" if part != value else "which says nothing"
         raise _refusal(kind, value, f"{what}; forms are 5, 1-5, */15, 1-30/3, and lists of these with commas")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
+from typing import Any
 
 from liteq.errors import ScheduleError
 from liteq.schedule.base import Schedule
 from liteq.schedule.crontabs import crontab
-from liteq.schedule.custom import Custom, HasNextAfter
+from liteq.schedule.custom import Custom
 from liteq.schedule.expression import Cron
 from liteq.schedule.intervals import Interval
 from liteq.schedule.once import Once
@@ -41,7 +42,7 @@ def as_schedule(value: object, zone_hint: tzinfo | None = None) -> Schedule:
     return schedule if zone_hint is None else schedule.in_zone(zone_hint)
 
 
-def _read(value: object) -> Schedule:
+def _read(value: Any) -> Schedule:
     if isinstance(value, Schedule) and type(value) in KINDS.values():
         return value
     if isinstance(value, timedelta | float) or (isinstance(value, int) and not isinstance(value, bool)):
@@ -50,6 +51,6 @@ def _read(value: object) -> Schedule:
         return Cron(value)
     if isinstance(value, datetime):
         return Once(value)
-    if not isinstance(value, type) and isinstance(value, HasNextAfter):
+    if not isinstance(value, type) and callable(getattr(value, "next_after", None)):
         return Custom(value)
     raise ScheduleError(f"{value!r} of type {type(value).__name__} is no schedule: {_FORMS}.")

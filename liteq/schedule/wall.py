@@ -12,8 +12,8 @@ __all__ = ["MARGIN", "change_after", "change_before", "first_moment", "label_at"
 MARGIN = timedelta(hours=48)
 """More than clocks have ever been set at once: a day, where a country moved across the date line."""
 
-_STEP = timedelta(hours=12)
-"""Less than there is between any two changes of one zone."""
+_STEP = timedelta(hours=48)
+"""Less than there is between any two changes of one zone: in the tz database they are 4 days apart."""
 _SECOND = timedelta(seconds=1)
 _ZERO = timedelta()
 
