@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 
 from liteq.errors import ConfigurationError
 
-__all__ = ["is_at_hand", "read_zone", "same_zone", "zone_from_text", "zone_key", "zone_text"]
+__all__ = ["LONGEST_KEY", "is_at_hand", "read_zone", "same_zone", "zone_from_text", "zone_key", "zone_text"]
 
 LONGEST_KEY = 100
 """Characters of a time zone's key; the longest there is has about 40."""

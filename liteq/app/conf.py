@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -24,6 +24,7 @@ from liteq.codec.signing import Signer, make_signer
 from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.retry import RetryPolicy
+from liteq.zones import read_zone
 
 __all__ = [
     "MEMORY_URL",
@@ -111,7 +112,7 @@ def queue_settings(
         serializer=serializer,
         result_expires=_kept_for(result_expires),
         visibility_timeout=check_seconds("visibility_timeout", visibility_timeout, least=0.1),
-        timezone=_zone(timezone),
+        timezone=read_zone(timezone),
         eager=check_flag("eager", eager),
         max_payload=check_whole("max_payload", max_payload, least=1),
         disable_sync_subtasks=check_flag("disable_sync_subtasks", disable_sync_subtasks),
@@ -162,24 +163,6 @@ def _file_mode(value: object) -> int:
             "whoever can write a queue's file can run code in its workers."
         )
     return value
-
-
-def _zone(value: object) -> tzinfo:
-    if isinstance(value, tzinfo):
-        return value
-    if not isinstance(value, str):
-        raise ConfigurationError(f"timezone must be a name or a tzinfo, not {value!r}.")
-    if value.upper() == "UTC":
-        return UTC
-    # Imported here because most queues keep to UTC and the import is slow.
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        zone = ZoneInfo(value)
-        datetime.now(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigurationError(f"There is no time zone {value!r} here: {error}") from error
-    return zone
 
 
 def _kept_for(value: object) -> float:

@@ -6,19 +6,16 @@ offset as `datetime.timezone`.
 
 from __future__ import annotations
 
-import os
 import zoneinfo
 from datetime import datetime, time, timedelta, timezone, tzinfo
-from functools import cache, lru_cache
 
 from liteq.codec.types import dotted_name
 from liteq.errors import DecodingError, EncodingError
+from liteq.zones import LONGEST_KEY, is_at_hand
 
 __all__ = ["dump_datetime", "dump_time", "dump_timedelta", "load_datetime", "load_time", "load_timedelta"]
 
 _MICROSECOND = timedelta(microseconds=1)
-_LONGEST_KEY = 100
-"""Characters of a time zone's key; the longest there is has about 40."""
 
 
 def dump_datetime(value: datetime) -> str:
@@ -84,28 +81,10 @@ def _load_zone(text: str) -> tzinfo | None:
 def _zone_of_key(key: str) -> tzinfo:
     try:
         # ZoneInfo takes a key that no file has for that of a package below tzdata, and imports it.
-        if len(key) <= _LONGEST_KEY and _is_at_hand(key):
+        if len(key) <= LONGEST_KEY and is_at_hand(key):
             return zoneinfo.ZoneInfo(key)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise DecodingError(f"The time zone {key!r} cannot be read on this machine: {error}") from error
     raise DecodingError(
         f"The time zone {key!r} is not in the time zone database of this machine; install tzdata."
     )
-
-
-@lru_cache(maxsize=256)
-def _is_at_hand(key: str) -> bool:
-    """Tell whether there is such a zone; remembered, because looking takes as long as all the rest."""
-    found = any(os.path.isfile(os.path.join(folder, key)) for folder in zoneinfo.TZPATH)  # noqa: PTH113, PTH118
-    return found or key in _zones_of_tzdata()
-
-
-@cache
-def _zones_of_tzdata() -> frozenset[str]:
-    """Return the keys that the package tzdata has; none if it is not installed."""
-    try:
-        from importlib.resources import files
-
-        return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
-    except (ImportError, OSError):
-        return frozenset()
