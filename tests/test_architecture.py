@@ -39,6 +39,7 @@ PLACES: dict[str, int] = {
     "liteq.retry": PURE,
     "liteq.lifecycle": PURE,
     "liteq.canvas": PURE,
+    "liteq.firing": PURE,
     "liteq.codec": PURE,
     "liteq.failure": PURE,
     "liteq.ids": PURE,
