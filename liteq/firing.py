@@ -277,7 +277,7 @@ def decode_policy(text: str) -> Policy:
     """
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DecodingError(f"A schedule's policy must be JSON, and {text[:40]!r} is not.") from error
     if not isinstance(fields, dict):
         raise DecodingError(f"A schedule's policy must be a map, and {text[:40]!r} is not.")

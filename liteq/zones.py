@@ -88,7 +88,10 @@ def zone_from_text(text: str) -> tzinfo:
             return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes), seconds=seconds))
         except ValueError:
             raise ConfigurationError(f"{text!r} is no offset from UTC.") from None
-    return _zone_of_key(text, "timezone")
+    found = _find(text, "timezone")
+    if found is None:
+        raise ConfigurationError(f"There is no time zone {text:.100} on this machine; {_INSTALL}.")
+    return found
 
 
 def _offset_text(offset: timedelta) -> str:
@@ -102,19 +105,11 @@ def _offset_text(offset: timedelta) -> str:
 
 
 def _zone_of_key(key: str, option: str) -> tzinfo:
-    if key.upper() == "UTC":
-        return UTC
-    # Imported here because most queues keep to UTC and the import is slow.
+    found = _find(key, option)
+    if found is not None:
+        return found
     import zoneinfo
 
-    try:
-        # ZoneInfo takes a key that no file has for that of a package below tzdata, and imports it.
-        if 0 < len(key) <= LONGEST_KEY and is_at_hand(key):
-            return zoneinfo.ZoneInfo(key)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"{option}: the time zone {key!r} cannot be read on this machine: {error}"
-        ) from error
     known = zoneinfo.available_timezones()
     if not known:
         raise ConfigurationError(
@@ -122,6 +117,22 @@ def _zone_of_key(key: str, option: str) -> tzinfo:
             f"{_INSTALL}."
         )
     raise ConfigurationError(f"{option}: there is no time zone {key!r} here.{_nearest(key, known)}")
+
+
+def _find(key: str, option: str) -> tzinfo | None:
+    """Return a zone by its key; None if there is none. Nothing is imported for a name that nobody knows."""
+    if key.upper() == "UTC":
+        return UTC
+    # Imported here because most queues keep to UTC and the import is slow.
+    import zoneinfo
+
+    try:
+        # ZoneInfo takes a key that no file has for that of a package below tzdata, and imports it.
+        return zoneinfo.ZoneInfo(key) if 0 < len(key) <= LONGEST_KEY and is_at_hand(key) else None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{option}: the time zone {key!r} cannot be read on this machine: {error}"
+        ) from error
 
 
 def _nearest(key: str, known: set[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
+from chaos.fuzz.timetables import check_schedule, warm_up
 from chaos.fuzz.values import KEY
 from liteq import Queue
 from liteq.app.store import Store
@@ -48,9 +49,11 @@ class Target(NamedTuple):
 def make_targets() -> list[Target]:
     """Return all ways in; everything that they import is imported when they have run once."""
     fuzzed = _Fuzzed()
+    warm_up()
     targets = [
         Target("options", ("options",), None, _options),
         Target("failure", ("failure",), None, _failure),
+        Target("schedule", ("schedule",), None, check_schedule),
         Target("signature", ("options", "call"), None, _signature),
         Target("result", ("value", "failure"), None, fuzzed.result),
         Target("executor", ("call", "options"), None, fuzzed.executor, tells_tracebacks=True),

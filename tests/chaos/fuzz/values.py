@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from chaos.fuzz.timetables import make_schedule
 from liteq.calls.options import JobOptions, encode_options
 from liteq.codec import encode_call, get_codec, register_type
 from liteq.codec.signing import Signer
@@ -50,7 +51,7 @@ class Sample(NamedTuple):
     """Valid bytes, and what they are."""
 
     kind: str
-    """`value`, `call`, `options` or `failure`."""
+    """`value`, `call`, `options`, `failure` or `schedule`."""
     codec: str
     data: bytes
 
@@ -125,7 +126,7 @@ def make_samples(random: random_module.Random, count: int) -> list[Sample]:
     while len(samples) < count:
         codec = random.choice(CODECS)
         encode = get_codec(codec).encode
-        match random.randrange(4):
+        match random.randrange(5):
             case 0:
                 samples.append(Sample("value", codec, encode(make_value(random))))
             case 1:
@@ -133,6 +134,8 @@ def make_samples(random: random_module.Random, count: int) -> list[Sample]:
                 samples.append(Sample("call", codec, encode_call(get_codec(codec), *call)))
             case 2:
                 samples.append(Sample("options", "msgpack", _make_options(random)))
+            case 3:
+                samples.append(Sample("schedule", "json", make_schedule(random)))
             case _:
                 samples.append(Sample("failure", "msgpack", _make_failure(random)))
     return samples
