@@ -302,7 +302,8 @@ def test_a_statement_after_the_end_of_a_transaction_is_refused(tmp_path: Path) -
             transport.transaction() as connection,
         ):
             connection.execute("CREATE TABLE notes (body)")
-            connection.execute("COMMIT")
+            # A cursor of another kind than ours asks nobody.
+            connection.cursor(sqlite3.Cursor).execute("COMMIT")
             connection.execute("INSERT INTO notes VALUES ('by itself')")
         with transport.transaction() as connection:
             assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)

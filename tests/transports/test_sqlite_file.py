@@ -379,7 +379,7 @@ def test_the_users_transaction_cannot_be_ended_from_inside(tmp_path: Path) -> No
         with pytest.raises(NotSupportedError), transport.transaction() as connection, connection:
             pass
         with (
-            pytest.raises(NotSupportedError, match="ended the transaction"),
+            pytest.raises(NotSupportedError, match="the block itself commits"),
             transport.transaction() as connection,
         ):
             connection.execute("COMMIT")

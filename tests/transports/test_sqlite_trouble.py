@@ -165,10 +165,14 @@ def test_an_error_of_the_users_own_statement_ends_the_transaction_as_well(transp
     assert transport.get(["id"]) == [None]
 
 
-def test_what_follows_a_commit_inside_the_block_is_refused(transport: SqliteTransport) -> None:
+def test_what_follows_an_end_of_the_transaction_that_nobody_could_foresee_is_refused(
+    transport: SqliteTransport,
+) -> None:
     def block() -> None:
         with transport.transaction() as connection:
-            connection.execute("COMMIT")
+            cursor = connection.cursor(sqlite3.Cursor)
+            # A cursor of another kind than ours asks nobody.
+            cursor.execute("COMMIT")
             transport.enqueue([JOB], 0.0)
 
     with pytest.raises(NotSupportedError, match="ended the transaction"):

@@ -274,7 +274,7 @@ def test_a_commit_in_the_block_is_refused_and_leaves_the_job_unfinished(
         with self.transaction() as connection:
             connection.execute("COMMIT")
 
-    assert "ended the transaction" in refusal_of(finish, task)
+    assert "the block itself commits" in refusal_of(finish, task)
 
 
 @pytest.mark.parametrize("block", ["self", "queue"])

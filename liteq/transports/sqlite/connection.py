@@ -30,7 +30,7 @@ from liteq.transports.sqlite.place import PRIVATE, SideFolder, check_companions,
 from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
-from liteq.transports.sqlite.user_connection import UserConnection
+from liteq.transports.sqlite.user_connection import LentConnection, UserConnection
 
 __all__ = ["Database", "Unit"]
 
@@ -127,6 +127,7 @@ class Database:
             self.hold.watch(self._turnstile.descriptor)
             opened.pop_all()
         self._user: UserConnection | None = None
+        self._lent: LentConnection | None = None
         # It knows its owner, which is how what a signal left behind is found; never taken twice.
         self._write_lock = threading.RLock()
         self._read_lock = threading.Lock()
@@ -218,18 +219,19 @@ class Database:
         # Succeeds if the lock is free, or this thread's already; then nobody else is in a transaction.
         if not self._write_lock.acquire(blocking=False):
             return
+        if self._lent is not None:
+            self._lent.take_back()
+            self._lent = None
         for connection in (self._writer, self._user):
             if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
-        if self._user is not None:
-            self._user.take_back()
         self._turnstile.release()
         with contextlib.suppress(RuntimeError):
             while True:
                 self._write_lock.release()
 
     def _commit(self, unit: Unit) -> None:
-        connection = unit.connection
+        connection = self._connection(unit.own)
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -241,7 +243,7 @@ class Database:
         unit.committed = True
 
     @contextmanager
-    def user_transaction(self) -> Iterator[UserConnection]:
+    def user_transaction(self) -> Iterator[LentConnection]:
         """Open a write transaction that belongs to the calling thread until the block ends.
 
         Raises:
@@ -255,8 +257,8 @@ class Database:
         unit = None
         try:
             unit = self._begin(own=False)
-            connection = self._user_connection()
-            connection.lend(self.path)
+            connection = self._lent = LentConnection(self._user_connection(), self.path)
+            unit.connection = connection
             self._local.unit = unit
             yield connection
             if unit.abandoned:
@@ -300,7 +302,7 @@ class Database:
         try:
             self._turnstile.acquire(self.busy_timeout)
             self._identity.check(settling)
-            connection = self._writer if own else self._user_connection()
+            connection = self._connection(own)
             connection.execute("BEGIN IMMEDIATE")
             self._check_version(connection)
         except LiteqError:
@@ -315,6 +317,9 @@ class Database:
         row = cursor.execute(READ_VERSION).fetchone()
         if row != (VERSION,):
             raise wrong_version(self.path, version_in(row))
+
+    def _connection(self, own: bool) -> sqlite3.Connection:
+        return self._writer if own else self._user_connection()
 
     def _user_connection(self) -> UserConnection:
         if self._user is None:
@@ -373,7 +378,7 @@ class Database:
                 self._turnstile.acquire(self.busy_timeout)
             self._reader.close()
             if self._user is not None:
-                self._user.really_close()
+                self._user.close()
             self._writer.close()
             self._turnstile.close()
             self.hold.close()

@@ -68,8 +68,7 @@ class Opener(NamedTuple):
                 connection.execute(f"PRAGMA {pragma}")
             bound_wal(connection)
         except sqlite3.Error:
-            # A user's connection refuses to be closed by its own method.
-            sqlite3.Connection.close(connection)
+            connection.close()
             raise
         return connection
 
