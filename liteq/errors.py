@@ -272,6 +272,9 @@ class Reject(TaskSignal):
         self.reason = reason
         self.requeue = requeue
 
+    def __str__(self) -> str:
+        return "" if self.reason is None else str(self.reason)
+
 
 class Ignore(TaskSignal):
     """End this job without storing a result; a state set by `update_state` is kept."""

@@ -92,6 +92,17 @@ def test_reject_fails_and_ignore_keeps_what_the_task_reported(eager):
     )
 
 
+@pytest.mark.parametrize(("reason", "text"), [("spoilt", "spoilt"), ({"why": 1}, "{'why': 1}"), (None, "")])
+def test_a_rejection_reads_as_its_reason_alone(eager, reason, text):
+    @eager.task
+    def refuse():
+        raise Reject(reason)
+
+    result = refuse.delay()
+    assert str(result.result) == text
+    assert result.traceback.rstrip().endswith(f"Reject: {text}".rstrip(": "))
+
+
 def test_an_ignored_result_is_none(eager):
     result = eager.task(name="t", ignore_result=True)(lambda: 5).delay()
     assert (result.get(), result.successful()) == (None, True)
