@@ -70,6 +70,9 @@ class LazyGroup(click.Group):
             raise _in_one_line(error) from error
         except LiteqError as error:
             raise CannotError(" ".join(str(error).split())) from error
+        except BrokenPipeError:
+            # The reader has seen enough, as in `liteq jobs queue.db | head`: click ends quietly with 1.
+            raise
         except (OSError, UnicodeError) as error:
             raise CannotError(" ".join(f"{type(error).__name__}: {error}".split())) from error
         except KeyboardInterrupt:

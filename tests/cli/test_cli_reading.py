@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -379,7 +380,6 @@ def test_waiting_jobs_of_the_named_queues_are_revoked(liteq: Liteq, shop: Shop, 
 @pytest.mark.parametrize(("answer", "status", "state"), [(b"y\n", 0, "REVOKED"), (b"n\n", 1, "PENDING")])
 def test_a_terminal_is_asked(shop: Shop, answer: bytes, status: int, state: str):
     import pty
-    import subprocess
 
     job = shop.add.delay(1)
     ours, theirs = pty.openpty()
@@ -449,3 +449,28 @@ def test_values_that_json_has_not_are_printed_as_text(ask: Ask, tmp_path: Path):
         args = ask("jobs", "show", "queue.db", job.id)["arguments"]["args"]
 
     assert args == [{"1": "nan", "set": [2], "bytes": r"b'\xff'"}]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break in another way there")
+@pytest.mark.parametrize(
+    "words",
+    [["jobs"], ["jobs", "--json"], ["inspect"], ["doctor"], ["jobs", "--help"], ["--help"], ["--version"]],
+)
+def test_a_reader_that_goes_away_ends_a_command_quietly(shop: Shop, words: list[str]):
+    shop.add.delay(1)
+    target = [] if words[-1] in {"--help", "--version"} else [str(shop.file)]
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "liteq", *words, *target],
+            stdout=ours,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+
+    assert (done.returncode, done.stderr) == (1, "")
