@@ -130,7 +130,7 @@ class Queue:
 
     @property
     def url(self) -> str:
-        """The file's absolute path, or `memory://`."""
+        """The file's absolute path, or the URL of a queue in memory."""
         return self.settings.url
 
     @property
