@@ -120,6 +120,9 @@ class Schedule(ABC):
     def __hash__(self) -> int:
         return hash((type(self), self._key()))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self._fields(), self._zone)
+
     def _in_words(self) -> str:
         """Return its zone as the end of a description."""
         return "" if self._zone is None else f" ({zone_key(self._zone) or self._zone})"
@@ -129,8 +132,12 @@ class Schedule(ABC):
         if self._zone is None:
             return ""
         key = zone_key(self._zone)
-        named = key is not None and key[0] not in "+-"
-        return f", timezone={key if named else self._zone!r}" if not named else f", timezone={key!r}"
+        by_name = key is not None and key[0] not in "+-"
+        return f", timezone={key!r}" if by_name else f", timezone={self._zone!r}"
+
+
+def _made_again(kind: type[Schedule], fields: Mapping[str, Any], zone: tzinfo | None) -> Schedule:
+    return kind._of_fields(fields, zone)
 
 
 def aware(t: object, what: str = "The time that a schedule is asked about") -> datetime:

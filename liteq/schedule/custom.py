@@ -136,6 +136,9 @@ class Custom(Schedule):
             f"{fields.get('type')}, and can be used only where the module that declares it is imported."
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Custom, (self._source, self._zone)
+
     def __repr__(self) -> str:
         return f"Custom({self._source!r}{self._zone_argument()})"
 

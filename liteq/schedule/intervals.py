@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -21,6 +20,9 @@ LEAST = 0.001
 
 LONGEST = 100 * 366 * 86400.0
 """The longest interval, in seconds: a century; more is a mistake, and overflows `datetime`."""
+
+_FURTHEST = 6e10
+"""The furthest anchor from 1970, in seconds: 1,900 years."""
 
 _DAY, _HOUR, _MINUTE = 86400, 3600, 60
 _UNITS = ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute"))
@@ -172,13 +174,13 @@ def _period(value: object) -> timedelta:
             f"An interval must be a number of seconds or a timedelta, not {value!r} of type "
             f"{type(value).__name__}."
         )
-    if not math.isfinite(seconds) or not LEAST <= seconds <= LONGEST:
+    if not LEAST <= seconds <= LONGEST:
         raise ScheduleError(f"An interval must be from {LEAST:g} seconds to a century, not {value!r}.")
     return value if isinstance(value, timedelta) else timedelta(seconds=seconds)
 
 
 def _anchor(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LONGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _FURTHEST:
         raise ScheduleError(
             f"An interval's anchor must be a moment in UTC seconds since 1970, not {value!r}."
         )

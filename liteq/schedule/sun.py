@@ -161,8 +161,9 @@ def _finder(event: str, lat: float, lon: float) -> Callable[[date], datetime | N
 
     def on(day: date) -> datetime | None:
         try:
-            return time_of_transit(observer, day, zenith, direction).astimezone(UTC)
+            moment: datetime = time_of_transit(observer, day, zenith, direction)
         except ValueError:
             return None
+        return moment.astimezone(UTC)
 
     return on

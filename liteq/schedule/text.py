@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from liteq.errors import ConfigurationError, ScheduleError, ScheduleNotLoadedError
+from liteq.errors import LiteqError, ScheduleError
 from liteq.schedule.base import Schedule, dump_zone, load_zone
 from liteq.schedule.reading import KINDS
 
@@ -39,13 +39,13 @@ def decode(text: str) -> Schedule:
         content = json.loads(text)
         kind = content.pop("kind")
         zone = content.pop("timezone", None)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ScheduleError(f"{text!r:.200} describes no schedule.") from None
-    if not isinstance(kind, str) or kind not in KINDS or not isinstance(zone, str | None):
-        raise ScheduleError(f"{text!r:.200} is a schedule of a kind that this liteq does not know.")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ScheduleError(f"{text!r} describes no schedule.") from None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ScheduleError(f"{text!r} is a schedule of the kind {kind!r}, which this liteq does not know.")
     try:
         return KINDS[kind]._of_fields(content, load_zone(zone))
-    except (ScheduleError, ScheduleNotLoadedError, ConfigurationError):
+    except LiteqError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ScheduleError(f"{text!r:.200} describes no schedule: {error!r:.100}.") from None
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise ScheduleError(f"{text!r} describes no schedule: {error!r}.") from None

@@ -16,13 +16,14 @@ def in_words(minute: Field, hour: Field, day_of_month: Field, month: Field, day_
     """Return a sentence's worth of words, such as `at 03:00 on Monday`."""
     parts = [_times(minute, hour)]
     if len(day_of_week.values) < 7:
-        parts.append("on " + listed(DAYS[day].capitalize() for day in _week(day_of_week.values)))
-    if len(day_of_month.values) < 31:
-        days = _runs(sorted(day_of_month.values))
-        parts.append(("on day " if "-" not in days and "," not in days else "on days ") + days)
-        parts[-1] += " of the month"
+        # A week begins on Monday.
+        parts.append(
+            "on " + _named(sorted((day - 1) % 7 for day in day_of_week.values), (*DAYS[1:], DAYS[0]))
+        )
+    if len(days := sorted(day_of_month.values)) < 31:
+        parts.append(f"on day{'s' if len(days) > 1 else ''} {_numbers(days)} of the month")
     if len(month.values) < 12:
-        parts.append("in " + listed(MONTHS[number - 1].capitalize() for number in sorted(month.values)))
+        parts.append("in " + _named(sorted(number - 1 for number in month.values), MONTHS))
     return " ".join(parts)
 
 
@@ -35,12 +36,12 @@ def _times(minute: Field, hour: Field) -> str:
     elif (step := _step(minutes, 60)) is not None:
         told = f"every {step} minutes"
     else:
-        told = ("at minute " if len(minutes) == 1 else "at minutes ") + _runs(minutes)
+        told = ("at minute " if len(minutes) == 1 else "at minutes ") + _numbers(minutes)
     if len(hours) == 24:
         return told if told.startswith("every") else f"{told} of every hour"
     if (step := _step(hours, 24)) is not None:
         return f"{told} of every {step} hours"
-    return f"{told} of hour{'' if len(hours) == 1 else 's'} {_runs(hours)}"
+    return f"{told} of hour{'' if len(hours) == 1 else 's'} {_numbers(hours)}"
 
 
 def _step(values: Sequence[int], size: int) -> int | None:
@@ -50,19 +51,27 @@ def _step(values: Sequence[int], size: int) -> int | None:
     return step if even and 1 < step < size else None
 
 
-def _week(days: Iterable[int]) -> list[int]:
-    return sorted(days, key=lambda day: (day + 6) % 7)
-
-
-def _runs(values: Sequence[int]) -> str:
-    """Return numbers with hyphens for three or more in a row."""
-    runs: list[list[int]] = []
+def _runs(values: Sequence[int]) -> list[Sequence[int]]:
+    """Return numbers in pieces, of which three or more are in a row."""
+    pieces: list[list[int]] = []
     for value in values:
-        if runs and runs[-1][-1] == value - 1:
-            runs[-1].append(value)
+        if pieces and pieces[-1][-1] == value - 1:
+            pieces[-1].append(value)
         else:
-            runs.append([value])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+            pieces.append([value])
+    return [part for run in pieces for part in ([run] if len(run) > 2 else [[value] for value in run])]
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in _runs(values))
+
+
+def _named(values: Sequence[int], names: Sequence[str]) -> str:
+    """Return the names of numbers, where 0 is the first name."""
+    return listed(
+        " to ".join(names[value].capitalize() for value in dict.fromkeys((run[0], run[-1])))
+        for run in _runs(values)
+    )
 
 
 def listed(items: Iterable[str]) -> str:
