@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from liteq.errors import ScheduleError
 from liteq.zones import zone_from_text, zone_key, zone_text
 
-__all__ = ["EPOCH", "MICROSECOND", "Schedule", "aware"]
+__all__ = ["EPOCH", "MICROSECOND", "Schedule", "aware", "dump_zone", "load_zone"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -119,7 +119,7 @@ def _read(expression: str) -> tuple[Labels, bool]:
         )
     try:
         parsed = CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
+    except (CronSimError, ValueError) as error:
         raise ScheduleError(f"The cron expression {expression!r} is impossible: {error}.") from None
 
     def days(first_weekday: int, length: int) -> Iterable[int]:

@@ -60,7 +60,8 @@ class Field(NamedTuple):
     @property
     def argument(self) -> str:
         """The Python expression that says it."""
-        return self.text if self.text.isdigit() else repr(self.text)
+        plain = self.text.isdigit() and self.text == str(int(self.text))
+        return self.text if plain else repr(self.text)
 
     @classmethod
     def read(cls, kind: Kind, value: object) -> Field:
@@ -120,7 +121,7 @@ def _numbers(kind: Kind, part: str, value: object) -> list[int]:
                 f"where {part!r} steps from a single value; say {match['first']}-{kind.most}/{match['step']}",
             )
         step = match["step"]
-        if not step.isdigit() or int(step) == 0:
+        if not _is_number(step) or int(step) == 0:
             raise _refusal(kind, value, f"whose step {step!r} is not a number from 1")
         found = found[:: int(step)]
     return found
@@ -142,7 +143,7 @@ def _range(kind: Kind, first: str, last: str | None, value: object) -> list[int]
 
 
 def _number(kind: Kind, text: str, value: object) -> int:
-    if text.isdigit():
+    if _is_number(text):
         number = int(text)
         if kind.least <= number <= kind.most or (kind is DAY_OF_WEEK and number == 7):
             return number
@@ -154,6 +155,10 @@ def _number(kind: Kind, text: str, value: object) -> int:
                 return index + kind.least
     names = f" or a name such as {kind.names[1][:3]!r}" if kind.names else ""
     raise _refusal(kind, value, f"and {text!r} is no number from {kind.least} to {kind.most}{names}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isdigit() and len(text) < 10
 
 
 def _refusal(kind: Kind, value: object, what: str) -> ScheduleError:

@@ -39,7 +39,7 @@ def decode(text: str) -> Schedule:
         content = json.loads(text)
         kind = content.pop("kind")
         zone = content.pop("timezone", None)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ScheduleError(f"{text!r} describes no schedule.") from None
     if not isinstance(kind, str) or kind not in KINDS:
         raise ScheduleError(f"{text!r} is a schedule of the kind {kind!r}, which this liteq does not know.")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liteq.errors import ScheduleError
@@ -44,6 +44,7 @@ class Answering:
         return self.answer
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2024, 6, 1), timezones=st.just(UTC)), max_size=8),
     st.integers(0, 3),

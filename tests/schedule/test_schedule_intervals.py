@@ -23,6 +23,7 @@ periods = st.integers(1000, 10**7).map(lambda n: n * MICROSECOND) | st.integers(
 )
 
 
+@settings(deadline=None)
 @given(periods, times, times)
 def test_the_moments_are_the_anchor_and_whole_multiples(period: timedelta, anchor: datetime, t: datetime):
     schedule = every(period, anchor=anchor.timestamp())
@@ -39,6 +40,7 @@ def test_the_moments_are_the_anchor_and_whole_multiples(period: timedelta, ancho
     assert schedule.next_after(last) == (following if (t - start) % period else t)
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 100), st.floats(0, 4e9))
 def test_ten_thousand_steps_end_where_one_multiplication_does(seconds: float, anchor: float):
     schedule = every(seconds, anchor=anchor)
@@ -51,6 +53,7 @@ def test_ten_thousand_steps_end_where_one_multiplication_does(seconds: float, an
     assert schedule.next_after(begin + 9_999 * period) == begin + 10_000 * period
 
 
+@settings(deadline=None)
 @given(periods, times)
 def test_a_tick_that_was_stored_as_a_float_is_the_same_tick(period: timedelta, t: datetime):
     schedule = every(period, anchor=t.timestamp())
