@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, ClassVar, Self
 
 from liteq.errors import ScheduleError
-from liteq.zones import zone_from_text, zone_key, zone_text
+from liteq.zones import read_zone, zone_from_text, zone_key, zone_text
 
 __all__ = ["EPOCH", "MICROSECOND", "Schedule", "aware", "dump_zone", "load_zone"]
 
@@ -106,7 +106,9 @@ class Schedule(ABC):
 
     def _begin(self, t: datetime) -> tuple[datetime, tzinfo]:
         moment = aware(t)
-        return moment, self._zone or t.tzinfo or UTC
+        zone = self._zone or t.tzinfo or UTC
+        # One of pytz cannot tell the two folds apart; `read_zone` has a better one of the same name.
+        return moment, read_zone(zone) if hasattr(zone, "zone") else zone
 
     def _key(self) -> tuple[object, ...]:
         zone = self._zone

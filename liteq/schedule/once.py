@@ -35,7 +35,10 @@ class Once(Schedule):
                 f"A schedule that runs once needs a datetime, not {moment!r} of type {type(moment).__name__}."
             )
         # One whose zone knows no offset is as good as naive.
-        super().__init__(read_zone(moment.tzinfo) if moment.utcoffset() is not None else None)
+        zone = None if moment.utcoffset() is None else read_zone(moment.tzinfo)
+        super().__init__(zone)
+        if zone is not None and zone is not moment.tzinfo:
+            moment = moment.astimezone(zone)
         self._label = datetime.combine(moment.date(), moment.time())
 
     @property

@@ -218,7 +218,16 @@ class PytzZone(zoneinfo.ZoneInfo):
 
 
 def test_a_zone_of_pytz_is_taken_by_its_name():
-    assert crontab(timezone=PytzZone("Asia/Tokyo")).timezone is zoneinfo.ZoneInfo("Europe/Berlin")
+    berlin = zoneinfo.ZoneInfo("Europe/Berlin")
+    theirs = PytzZone("Africa/Lagos")  # an hour ahead of UTC all year, as what pytz makes of a winter's day
+
+    assert crontab(timezone=theirs).timezone is berlin
+    assert crontab().in_zone(theirs).timezone is berlin
+    in_winter = datetime(2024, 10, 27, 2, 30, tzinfo=theirs)
+    assert once(in_winter).moment == datetime(2024, 10, 27, 2, 30, tzinfo=berlin, fold=1)
+    assert once(in_winter).moment.fold == 1
+    at_noon = crontab(minute=0, hour=12).next_after(datetime(2024, 6, 1, 9, tzinfo=theirs))
+    assert at_noon == datetime(2024, 6, 1, 12, tzinfo=berlin)
 
 
 def test_nothing_is_imported_before_it_is_needed():
