@@ -43,14 +43,14 @@ def first_moment(label: datetime, zone: tzinfo) -> datetime:
 def seen_before(moment: datetime, zone: tzinfo) -> datetime:
     """Return a label such that, until `moment`, clocks have shown it and all before it, and none after it.
 
-    That is what they show now, unless they have been set back and now repeat themselves.
+    That is what they show now, unless they have been set back and now repeat themselves: then it is the last
+    one before they were.
     """
     local = moment.astimezone(zone)
     label = local.replace(tzinfo=None, fold=0)
-    if local.fold:
-        earlier = local.replace(fold=0).utcoffset() or _ZERO
-        later = local.utcoffset() or _ZERO
-        label += max(_ZERO, earlier - later)
+    if local.fold and (change := change_before(moment, moment - MARGIN, zone)) is not None:
+        just_before = change - timedelta(microseconds=1)
+        return max(label, label_at(just_before, zone))
     return label
 
 

@@ -135,7 +135,7 @@ GAPS = {
     "a job in the gap": crontab(minute=30, hour=range(24)),
     "a job each hour": crontab(minute=0),
     "a job every 20 minutes": crontab(minute="*/20"),
-    "a job at two fixed times an hour": cron("15,45 0-23 * * *"),
+    "a job at fixed times": cron("0,3,20,45,59 0-23 * * *"),
     "a job with seconds": cron("0 */10 * * * *"),
 }
 ALL_DAY = frozenset(range(24))
@@ -143,7 +143,7 @@ RULES = {
     "a job in the gap": Rule(frozenset({30}), ALL_DAY, lambda day: True, True),
     "a job each hour": Rule(frozenset({0}), ALL_DAY, lambda day: True, False),
     "a job every 20 minutes": Rule(frozenset({0, 20, 40}), ALL_DAY, lambda day: True, False),
-    "a job at two fixed times an hour": Rule(frozenset({15, 45}), ALL_DAY, lambda day: True, True),
+    "a job at fixed times": Rule(frozenset({0, 3, 20, 45, 59}), ALL_DAY, lambda day: True, True),
     "a job with seconds": Rule(frozenset(range(0, 60, 10)), ALL_DAY, lambda day: True, False),
 }
 
@@ -160,6 +160,14 @@ def test_gaps_and_repeats_of_every_zone_of_the_tz_database(name: str):
                 wrong.append((key, change, "next"))
             if list(moments(end, GAPS[name].in_zone(zone).previous, begin)) != expected[::-1]:
                 wrong.append((key, change, "previous"))
+            # And from within what comes twice, where no run of a job at fixed times leads.
+            for t in (change, change + 7 * MINUTE, change + 25 * MINUTE, change + 52 * MINUTE):
+                after = [run for run in expected if run > t]
+                before = [run for run in expected if run < t]
+                if utc(GAPS[name].in_zone(zone).next_after(t)) != after[0]:
+                    wrong.append((key, change, f"next after {t}"))
+                if utc(GAPS[name].in_zone(zone).previous(t)) != before[-1]:
+                    wrong.append((key, change, f"previous of {t}"))
     assert wrong == []
 
 
@@ -254,6 +262,7 @@ def test_a_time_in_a_gap_or_in_the_second_hour_may_be_asked_about():
     second = datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=1)
     assert str(every_minute.next_after(second)) == "2024-10-27 02:31:00+01:00"
     assert str(crontab(minute=45, hour=2).next_after(second)) == "2024-10-28 02:45:00+01:00"
+    assert str(crontab(minute=5, hour=3).next_after(second)) == "2024-10-27 03:05:00+01:00"
 
 
 def test_a_day_that_a_country_left_out():
