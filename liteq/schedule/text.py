@@ -40,12 +40,12 @@ def decode(text: str) -> Schedule:
         kind = content.pop("kind")
         zone = content.pop("timezone", None)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ScheduleError(f"{text!r} describes no schedule.") from None
+        raise ScheduleError(f"{text!r:.200} describes no schedule.") from None
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ScheduleError(f"{text!r} is a schedule of the kind {kind!r}, which this liteq does not know.")
+        raise ScheduleError(f"{text!r:.200} is a schedule of the kind {kind!r:.40}, which this liteq does not know.")
     try:
         return KINDS[kind]._of_fields(content, load_zone(zone))
     except LiteqError:
         raise
-    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise ScheduleError(f"{text!r} describes no schedule: {error!r}.") from None
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise ScheduleError(f"{text!r:.200} describes no schedule: {error!r:.100}.") from None
