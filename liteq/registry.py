@@ -10,7 +10,7 @@ from liteq.app.naming import definition_of, nearest
 from liteq.errors import DuplicateTaskError, UnknownTaskError
 from liteq.task import Task
 
-__all__ = ["Registry", "all_registries", "collect_tasks"]
+__all__ = ["Registry", "all_registries", "collect_tasks", "find_task"]
 
 _registries: WeakSet[Registry] = WeakSet()
 
@@ -75,6 +75,14 @@ def collect_tasks(url: str, prefer: Registry | None = None) -> dict[str, Task[..
     if prefer is not None:
         tasks.update(prefer.tasks)
     return tasks
+
+
+def find_task(name: str, url: str, prefer: Registry | None = None) -> Task[..., Any] | None:
+    """Return the task that `collect_tasks` would return under a name; None if there is none."""
+    if prefer is not None and name in prefer.tasks:
+        return prefer.tasks[name]
+    found = [registry.tasks[name] for registry in all_registries() if name in registry.tasks]
+    return max(found, key=lambda task: _rank(task, url), default=None)
 
 
 def _rank(task: Task[..., Any], url: str) -> tuple[bool, bool]:

@@ -13,9 +13,9 @@ from operator import index
 from typing import TypeGuard
 
 from liteq.errors import ConfigurationError
-from liteq.job import Claim
+from liteq.job import Claim, NewJob
 
-__all__ = ["LEAST_KEY", "Signer", "is_signed", "make_signer", "without_signature"]
+__all__ = ["LEAST_KEY", "Signer", "is_signed", "make_signer", "template_id", "without_signature"]
 
 LEAST_KEY = 16
 """Bytes that a key must have at least."""
@@ -65,10 +65,10 @@ class Signer:
         signed = _message(job_id, task, queue, codec, payload, options, max_crashes)
         return _MARK + self._digest(self._keys[0], signed, "sha256") + (options or b"")
 
-    def refusal(self, job: Claim) -> str | None:
+    def refusal(self, job: Claim | NewJob) -> str | None:
         """Return why a job must not run, as the end of a sentence; None if its signature is good.
 
-        Nothing of the job is decoded.
+        Nothing of the job is decoded. What a schedule enqueues is signed with `template_id` as its id.
         """
         if not is_signed(job.options):
             return "it is unsigned"
@@ -101,6 +101,18 @@ def make_signer(keys: object) -> Signer | None:
     if not listed:
         raise ConfigurationError("signing_key is an empty list; give at least one key, or None.")
     return Signer([_key(key) for key in listed])
+
+
+def template_id(schedule: str, spec: str) -> str:
+    """Return the id with which what a schedule enqueues is signed.
+
+    So nobody without the key can let it run under another name or at other times.
+
+    Args:
+        schedule: the schedule's name.
+        spec: when it runs, as it is stored.
+    """
+    return f"schedule:{schedule}\n{spec}"
 
 
 def is_signed(options: object) -> TypeGuard[bytes]:
