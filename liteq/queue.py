@@ -239,6 +239,7 @@ class Queue:
         queues: Sequence[str] | None = None,
         loglevel: str = "WARNING",
         name: str = "worker",
+        beat: bool = True,
     ) -> Workers:
         """Start a supervisor in this process, with worker processes that run this queue's jobs.
 
@@ -249,6 +250,7 @@ class Queue:
             queues: the queue names to serve; default all.
             loglevel: the level of the workers' log lines.
             name: the workers' name, as `liteq inspect` shows it.
+            beat: fire schedules too; of all who do so on one file, normally one is awake.
 
         Returns:
             A context manager; leaving its block, or `stop()`, ends the workers when they have finished the
@@ -275,7 +277,29 @@ class Queue:
             queues=None if queues is None else tuple(check_name("queues", each) for each in queues),
             loglevel=_level(loglevel),
             name=check_name("name", name),
+            beat=check_flag("beat", beat),
         )
+
+    def start_scheduler(self) -> Workers:
+        """Start a scheduler in a thread of this process, for programs without workers.
+
+        Workers run one too, unless they are told not to.
+
+        Returns:
+            A context manager; leaving its block, or `stop()`, ends the thread.
+
+        Raises:
+            ImportGuardError: a worker is importing this module for its tasks.
+            NotSupportedError: an eager queue.
+            StoreError: the file cannot serve.
+        """
+        refuse_while_importing("start_scheduler()")
+        if self.settings.eager:
+            raise NotSupportedError("An eager queue stores nothing, so it has no schedules to fire.")
+        # Imported here because programs that only enqueue have no use for it.
+        from liteq.app.starting import start_scheduler
+
+        return start_scheduler(self.store, self.registry)
 
     def close(self) -> None:
         """Close the file; the next use opens it again. The jobs of a `memory://` queue are gone."""

@@ -1,4 +1,4 @@
-"""Starts a queue's workers inside this program: processes for a file, threads for memory."""
+"""Starts a queue's workers, or its scheduler, inside this program."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from liteq.errors import ConfigurationError
 from liteq.job import WorkerInfo
 from liteq.registry import Registry
 from liteq.transport import Transport
+from liteq.worker.code import LoadedCode
 from liteq.worker.config import TaskModule, WorkerConfig
-from liteq.worker.workers import ProcessWorkers, ThreadWorkers, Workers
+from liteq.worker.workers import ProcessWorkers, RunningScheduler, ThreadWorkers, Workers
 
-__all__ = ["start_workers"]
+__all__ = ["start_scheduler", "start_workers"]
 
 
 def start_workers(
@@ -27,14 +28,16 @@ def start_workers(
     queues: tuple[str, ...] | None,
     loglevel: str,
     name: str,
+    beat: bool,
 ) -> Workers:
     """Start workers for a store that know the tasks of a registry; see `Queue.start_workers`."""
     settings = store.settings
     hostname = f"{name}@{socket.gethostname()}"
+    code = _code(store, registry) if beat else None
     if not store.crosses_processes:
         pid = os.getpid()
         info = WorkerInfo(name, hostname, pid, pid, queues)
-        return ThreadWorkers(store.transport(), registry.tasks, info, count)
+        return ThreadWorkers(store.transport(), registry.tasks, info, count, code)
     config = WorkerConfig(
         url=settings.url,
         settings=settings.transport_settings(),
@@ -46,7 +49,20 @@ def start_workers(
         loglevel=loglevel,
         visibility_timeout=settings.visibility_timeout,
     )
-    return ProcessWorkers(_opener(settings), config, count)
+    return ProcessWorkers(_opener(settings), config, count, code)
+
+
+def start_scheduler(store: Store, registry: Registry) -> Workers:
+    """Start a scheduler for a store; see `Queue.start_scheduler`."""
+    code = _code(store, registry)
+    if not store.crosses_processes:
+        return RunningScheduler(store.transport(), code)
+    transport = _opener(store.settings)()
+    return RunningScheduler(transport, code, transport.close)
+
+
+def _code(store: Store, registry: Registry) -> LoadedCode:
+    return LoadedCode(store.settings.url, prefer=registry)
 
 
 def _opener(settings: QueueSettings) -> partial[Transport]:

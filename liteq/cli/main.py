@@ -19,6 +19,7 @@ __all__ = ["main"]
     invoke_without_command=True,
     modules={
         "worker": "liteq.cli.worker",
+        "beat": "liteq.cli.beat",
         "call": "liteq.cli.call",
         "result": "liteq.cli.result",
         "inspect": "liteq.cli.inspect",

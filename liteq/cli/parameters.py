@@ -10,7 +10,10 @@ from liteq.calls.checks import check_name
 from liteq.errors import ConfigurationError
 from liteq.states import State
 
-__all__ = ["json_option", "named_queues", "named_states", "queues_option", "target_argument"]
+__all__ = ["LEVELS", "json_option", "named_queues", "named_states", "queues_option", "target_argument"]
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""What `-l` takes."""
 
 target_argument = click.argument("target")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

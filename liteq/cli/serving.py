@@ -19,8 +19,10 @@ from liteq.cli.output import print_pairs
 from liteq.queue import Queue
 from liteq.registry import collect_tasks
 from liteq.transport import Transport
+from liteq.worker.code import LoadedCode
 from liteq.worker.config import WorkerConfig
 from liteq.worker.imports import import_tasks
+from liteq.worker.scheduler import Scheduler
 
 __all__ = ["Stopping", "serve_alone", "serve_with_processes"]
 
@@ -34,8 +36,11 @@ class Stopping:
         asked: whether a signal has come.
     """
 
-    def __init__(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
+    def __init__(
+        self, stop: Callable[[], None], kill: Callable[[], None], message: bytes = ONCE_MORE
+    ) -> None:
         self.asked = False
+        self._message = message
         self._stop = stop
         self._kill = kill
 
@@ -47,7 +52,7 @@ class Stopping:
         self.asked = True
         # Not through `sys.stderr`: the signal may have come while something was being written to it.
         with contextlib.suppress(OSError):
-            os.write(2, ONCE_MORE)
+            os.write(2, self._message)
         self._stop()
 
     @contextmanager
@@ -65,9 +70,16 @@ class Stopping:
 
 
 def serve_with_processes(
-    transport: Transport, config: WorkerConfig, concurrency: int
+    transport: Transport, config: WorkerConfig, concurrency: int, app: Queue | None, beat: bool
 ) -> tuple[Stopping, Collection[str]]:
     """Run worker processes until a signal comes or the queue is drained.
+
+    Args:
+        transport: the store.
+        config: what the workers are told.
+        concurrency: how many there are.
+        app: the application, if the target is one.
+        beat: fire schedules too.
 
     Returns:
         What the signals have asked, and the tasks that the workers know.
@@ -79,7 +91,8 @@ def serve_with_processes(
     # Imported here because a lone worker has no use for it.
     from liteq.worker.supervisor import Supervisor
 
-    supervisor = Supervisor(transport, config, concurrency)
+    scheduler = _scheduler(transport, config, app, lambda: import_tasks(config.modules)) if beat else None
+    supervisor = Supervisor(transport, config, concurrency, scheduler=scheduler)
     stopping = Stopping(supervisor.stop, supervisor.kill)
     # Where nothing was said about the durability, each worker takes it from the tasks' own queue.
     found = [(name, value) for name, value in transport.describe() if name != "durability"]
@@ -101,9 +114,15 @@ def serve_with_processes(
 
 
 def serve_alone(
-    transport: Transport, config: WorkerConfig, app: Queue | None
+    transport: Transport, config: WorkerConfig, app: Queue | None, beat: bool
 ) -> tuple[Stopping, Collection[str]]:
     """Run jobs in this process until a signal comes or the queue is drained.
+
+    Args:
+        transport: the store.
+        config: what the worker is told.
+        app: the application, if the target is one.
+        beat: fire schedules too.
 
     Returns:
         What the signals have asked, and the tasks that are known.
@@ -117,13 +136,20 @@ def serve_alone(
 
     import_tasks(config.modules)
     tasks = collect_tasks(config.url, None if app is None else app.registry)
-    worker = SoloWorker(transport, tasks, config)
+    worker = SoloWorker(transport, tasks, config, _scheduler(transport, config, app) if beat else None)
     # Nothing less ends a task that runs in this thread; whoever works next recovers its job.
     stopping = Stopping(worker.stop, lambda: os._exit(INTERRUPTED))
     _print_banner(transport.describe(), config, "1", "solo, without time limits", tasks)
     with stopping.installed():
         worker.run()
     return stopping, tasks
+
+
+def _scheduler(
+    transport: Transport, config: WorkerConfig, app: Queue | None, load: Callable[[], None] | None = None
+) -> Scheduler:
+    code = LoadedCode(config.url, prefer=None if app is None else app.registry, load=load)
+    return Scheduler(transport, code=code)
 
 
 def _print_banner(

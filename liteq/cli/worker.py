@@ -11,7 +11,7 @@ from click.exceptions import Exit
 from liteq.calls.checks import check_name
 from liteq.cli.draining import Drain
 from liteq.cli.group import NO
-from liteq.cli.parameters import queues_option, target_argument
+from liteq.cli.parameters import LEVELS, queues_option, target_argument
 from liteq.cli.serving import serve_alone, serve_with_processes
 from liteq.cli.target import Target, resolve
 from liteq.cli.tasks import named_modules, recorded_modules
@@ -23,7 +23,6 @@ from liteq.worker.log import set_up_logging
 __all__ = ["worker"]
 
 PROCESSES, SOLO = "processes", "solo"
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @click.command()
@@ -45,6 +44,13 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     help="The lowest level of log lines.",
 )
 @click.option("--drain", is_flag=True, help="Stop when nothing is ready or running; exit 1 if a job failed.")
+@click.option(
+    "-B/ ",
+    "--beat/--no-beat",
+    default=True,
+    show_default="--beat",
+    help="Fire schedules too, as all workers do but those that drain.",
+)
 @click.option("-n", "--name", default="worker", show_default=True, help="The worker's name.")
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a worker process after so many jobs.")
 @click.option("--durability", type=click.Choice(["full", "normal"]), help="Default full, or as TARGET says.")
@@ -56,6 +62,7 @@ def worker(
     queues: tuple[str, ...] | None,
     loglevel: str,
     drain: bool,
+    beat: bool,
     name: str,
     max_jobs: int | None,
     durability: str | None,
@@ -87,7 +94,9 @@ def worker(
             drain=drain,
         )
         try:
-            _work(transport, config, where, pool, concurrency or os.cpu_count() or 1)
+            # Else there would be no end to it, as long as a schedule goes on.
+            beat = beat and not drain
+            _work(transport, config, where, pool, concurrency or os.cpu_count() or 1, beat)
         except WorkerError as error:
             if named or where.app is not None or "cannot be imported" not in str(error):
                 raise
@@ -118,12 +127,14 @@ def _open(where: Target, may_create: bool, changes: dict[str, str]) -> Transport
     return where.open(create=may_create, **changes)
 
 
-def _work(transport: Transport, config: WorkerConfig, where: Target, pool: str, concurrency: int) -> None:
+def _work(
+    transport: Transport, config: WorkerConfig, where: Target, pool: str, concurrency: int, beat: bool
+) -> None:
     drain = Drain(transport, config.queues) if config.drain else None
     if pool == SOLO:
-        stopping, tasks = serve_alone(transport, config, where.app)
+        stopping, tasks = serve_alone(transport, config, where.app, beat)
     else:
-        stopping, tasks = serve_with_processes(transport, config, concurrency)
+        stopping, tasks = serve_with_processes(transport, config, concurrency, where.app, beat)
     if drain is None:
         return
     line, failed = drain.report(tasks)

@@ -17,6 +17,7 @@ from liteq.errors import LiteqError, NotSupportedError, StoreBusyError, StoreFul
 from liteq.job import WorkerInfo
 from liteq.task import Task
 from liteq.transport import Transport
+from liteq.worker.beating import Beat
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.executor import Executor
 from liteq.worker.imports import settings_on
@@ -24,6 +25,7 @@ from liteq.worker.log import LOGGER
 from liteq.worker.loop import WorkerLoop
 from liteq.worker.patience import Patience
 from liteq.worker.recovery import Recovery
+from liteq.worker.scheduler import Scheduler
 from liteq.worker.surroundings import OwnSurroundings
 from liteq.worker.upkeep import Upkeep
 
@@ -37,13 +39,18 @@ class SoloWorker:
         transport: the store.
         tasks: the tasks that it runs.
         config: what it is told; `max_jobs` is for those whom somebody replaces, and plays no part here.
+        scheduler: fires schedules in a thread beside it; None for nobody.
 
     Raises:
         NotSupportedError: a task has a time limit.
     """
 
     def __init__(
-        self, transport: Transport, tasks: Mapping[str, Task[..., Any]], config: WorkerConfig
+        self,
+        transport: Transport,
+        tasks: Mapping[str, Task[..., Any]],
+        config: WorkerConfig,
+        scheduler: Scheduler | None = None,
     ) -> None:
         for task in tasks.values():
             if task.time_limit is not None:
@@ -61,6 +68,7 @@ class SoloWorker:
         self._renewed = self._clock.monotonic()
         self._recovery = Recovery(transport, self._clock, random_module.random)
         self._upkeep = Upkeep(transport, self._clock)
+        self._beat = Beat(scheduler)
         self._ended = threading.Event()
         self._failure: LiteqError | None = None
         self._loop = WorkerLoop(
@@ -85,10 +93,12 @@ class SoloWorker:
         """
         keeper = threading.Thread(target=self._keep, name="liteq-solo", daemon=True)
         keeper.start()
+        self._beat.start()
         try:
             self._loop.run()
         finally:
             self._ended.set()
+            self._beat.stop()
             keeper.join()
         if self._failure is not None:
             raise self._failure

@@ -24,6 +24,7 @@ from liteq.job import ClaimRequest
 from liteq.retry import Random
 from liteq.transport import Transport
 from liteq.worker.agenda import Agenda
+from liteq.worker.beating import Beat
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.leftovers import Leftovers
 from liteq.worker.limits import TimeLimits
@@ -32,6 +33,7 @@ from liteq.worker.patience import Patience
 from liteq.worker.position import Position
 from liteq.worker.process import Exited, Said, WorkerProcess
 from liteq.worker.recovery import Recovery
+from liteq.worker.scheduler import Scheduler
 from liteq.worker.taking_back import TakingBack
 from liteq.worker.upkeep import Upkeep
 from liteq.worker.verdict import Death, describe_exit
@@ -59,6 +61,7 @@ class Supervisor:
         concurrency: how many processes.
         clock: tells the time.
         random: a source of floats in [0, 1).
+        scheduler: fires schedules in a thread beside it; None for nobody.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Supervisor:
         config: WorkerConfig,
         concurrency: int,
         *,
+        scheduler: Scheduler | None = None,
         clock: Clock | None = None,
         random: Random = random_module.random,
     ) -> None:
@@ -86,6 +90,7 @@ class Supervisor:
         self._agenda = Agenda(self._clock)
         self._limits = TimeLimits(transport, self._clock)
         self._taking_back = TakingBack(transport, self._clock, random)
+        self._beat = Beat(scheduler)
         self._stopping = False
         self._killing = False
         self._asked: set[WorkerProcess] = set()
@@ -130,11 +135,14 @@ class Supervisor:
         for duty in (self._look, self._keep_up, self._start_missing):
             self._agenda.set(duty)
         self._agenda.set(self._renew, self._heartbeat)
+        self._beat.start()
         try:
             while not self._is_over():
                 self._step()
         finally:
+            self._beat.ask_to_stop()
             self._end_all()
+            self._beat.stop()
             self._taking_back.close()
             self._upkeep.close()
             self.ready.set()
@@ -207,6 +215,7 @@ class Supervisor:
         return min(waits)
 
     def _tell_to_stop(self) -> None:
+        self._beat.ask_to_stop()
         for position in self._positions:
             process = position.process
             if process is None:

@@ -14,13 +14,16 @@ from liteq.errors import LiteqError, NotSupportedError, WorkerError
 from liteq.job import WorkerInfo
 from liteq.task import Task
 from liteq.transport import Transport
+from liteq.worker.beating import Beat
 from liteq.worker.config import WorkerConfig
 from liteq.worker.executor import Executor
 from liteq.worker.loop import WorkerLoop
+from liteq.worker.scheduler import Scheduler
 from liteq.worker.supervisor import Supervisor
+from liteq.worker.ticking import Code
 from liteq.worker.upkeep import Upkeep
 
-__all__ = ["ProcessWorkers", "ThreadWorkers", "Workers"]
+__all__ = ["ProcessWorkers", "RunningScheduler", "ThreadWorkers", "Workers"]
 
 START_TIMEOUT = 60.0
 """Seconds for all workers to import their tasks and register."""
@@ -60,7 +63,11 @@ class ProcessWorkers(Workers):
     """Worker processes under a supervisor that runs in a thread of this program."""
 
     def __init__(
-        self, open_transport: Callable[[], Transport], config: WorkerConfig, concurrency: int
+        self,
+        open_transport: Callable[[], Transport],
+        config: WorkerConfig,
+        concurrency: int,
+        code: Code | None = None,
     ) -> None:
         """Start the workers, and return once they are ready to run jobs.
 
@@ -68,13 +75,15 @@ class ProcessWorkers(Workers):
             open_transport: opens the store anew, for the supervisor's own use.
             config: what each worker process is told.
             concurrency: how many processes.
+            code: what the program's code says about schedules; None to fire none.
 
         Raises:
             WorkerError: a worker could not start; the message says why.
             StoreError: the store cannot serve.
         """
         self._transport = open_transport()
-        self._supervisor = Supervisor(self._transport, config, concurrency)
+        scheduler = None if code is None else Scheduler(self._transport, code=code)
+        self._supervisor = Supervisor(self._transport, config, concurrency, scheduler=scheduler)
         self._error: LiteqError | None = None
         self._told = False
         # A daemon, because the interpreter waits for other threads before it runs exit handlers.
@@ -130,7 +139,12 @@ class ThreadWorkers(Workers):
     """Workers as threads of this program, for a store that lives in its memory."""
 
     def __init__(
-        self, transport: Transport, tasks: Mapping[str, Task[Any, Any]], info: WorkerInfo, count: int
+        self,
+        transport: Transport,
+        tasks: Mapping[str, Task[Any, Any]],
+        info: WorkerInfo,
+        count: int,
+        code: Code | None = None,
     ):
         """Start the threads.
 
@@ -139,6 +153,7 @@ class ThreadWorkers(Workers):
             tasks: the tasks that they run.
             info: what each tells about itself.
             count: how many threads.
+            code: what the program's code says about schedules; None to fire none.
 
         Raises:
             NotSupportedError: a task has a time limit, which no thread can be held to.
@@ -162,8 +177,10 @@ class ThreadWorkers(Workers):
         self._threads.append(
             threading.Thread(target=self._keep_up, args=(upkeep,), name="liteq-upkeep", daemon=True)
         )
+        self._beat = Beat(None if code is None else Scheduler(transport, code=code))
         for thread in self._threads:
             thread.start()
+        self._beat.start()
         _running.add(self)
 
     def _keep_up(self, upkeep: Upkeep) -> None:
@@ -173,12 +190,40 @@ class ThreadWorkers(Workers):
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop the workers; see `Workers.stop`."""
+        self._beat.stop(timeout)
         for loop in self._loops:
             loop.stop()
         self._ended.set()
         for thread in self._threads:
             thread.join(timeout)
         _running.discard(self)
+
+
+class RunningScheduler(Workers):
+    """A scheduler as a thread of this program, without workers."""
+
+    def __init__(self, transport: Transport, code: Code, close: Callable[[], None] = lambda: None) -> None:
+        """Start the thread.
+
+        Args:
+            transport: the store.
+            code: what the program's code says about schedules.
+            close: called once the thread has ended.
+        """
+        self._close = close
+        self._beat = Beat(Scheduler(transport, code=code))
+        self._beat.start()
+        _running.add(self)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Let another scheduler take over; idempotent.
+
+        Args:
+            timeout: seconds to wait for the thread's end; None for as long as it takes.
+        """
+        self._beat.stop(timeout)
+        _running.discard(self)
+        self._close()
 
 
 _running: weakref.WeakSet[Workers] = weakref.WeakSet()

@@ -226,8 +226,6 @@ def test_the_folder_that_a_project_was_moved_from_is_forgotten(liteq: Liteq, sho
         (["-A", "shop/tasks.py"], "-A"),
         (["-A", "shop:q"], "is a TARGET"),
         (["--durability", "some"], "--durability"),
-        (["-B"], "-B"),
-        (["--no-beat"], "--no-beat"),
     ],
 )
 def test_an_option_that_cannot_be_kept_is_refused(liteq: Liteq, shop: Shop, words: list[str], says: str):

@@ -1,0 +1,82 @@
+"""`liteq beat`: fires the schedules of a queue, and runs no jobs."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import click
+
+from liteq import __version__
+from liteq.cli.group import INTERRUPTED
+from liteq.cli.output import print_pairs
+from liteq.cli.parameters import LEVELS, target_argument
+from liteq.cli.serving import Stopping
+from liteq.cli.target import resolve
+from liteq.cli.tasks import named_modules, recorded_modules
+from liteq.errors import LiteqError
+from liteq.worker.code import LoadedCode
+from liteq.worker.imports import import_tasks
+from liteq.worker.log import set_up_logging
+from liteq.worker.scheduler import Scheduler
+
+__all__ = ["beat"]
+
+STOPPING = b"liteq: stopping\n"
+
+
+@click.command()
+@target_argument
+@click.option(
+    "-A", "modules", metavar="MODULE", multiple=True, help="Import schedules from this; may be given again."
+)
+@click.option(
+    "-l",
+    "--loglevel",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    default="WARNING",
+    show_default=True,
+    help="The lowest level of log lines.",
+)
+def beat(target: str, modules: tuple[str, ...], loglevel: str) -> None:
+    """Fire the schedules of the queue TARGET, until SIGTERM or Ctrl-C; run no jobs.
+
+    Workers do that too, unless they are told not to. Any number of both may run: each tick fires once.
+    """
+    set_up_logging(loglevel, "beat")
+    where = resolve(target)
+    named = named_modules(modules)
+    if where.app is None and not named:
+        where.require()
+    with where.open(create=where.app is not None or bool(named)) as transport:
+        import_tasks(named if named or where.app is not None else recorded_modules(transport))
+        code = LoadedCode(where.url, prefer=None if where.app is None else where.app.registry)
+        # Here, what the modules declare is reconciled with the file.
+        click.echo(f"liteq {__version__}, pid {os.getpid()}")
+        print_pairs([(f"  {name}", value) for name, value in transport.describe()])
+        click.echo("ready")
+        _run(Scheduler(transport, code=code))
+
+
+def _run(scheduler: Scheduler) -> None:
+    """Run the scheduler until a signal comes.
+
+    Raises:
+        StoreError: the store cannot serve any more.
+    """
+    failures: list[LiteqError] = []
+
+    def run() -> None:
+        try:
+            scheduler.run()
+        except LiteqError as error:
+            failures.append(error)
+
+    # In a thread of its own, so that no signal handler interrupts it while it holds a lock.
+    thread = threading.Thread(target=run, name="liteq-scheduler", daemon=True)
+    stopping = Stopping(scheduler.stop, lambda: os._exit(INTERRUPTED), STOPPING)
+    with stopping.installed():
+        thread.start()
+        thread.join()
+    if failures:
+        raise failures[0]
