@@ -137,10 +137,12 @@ def plan(
     if next_run > now:
         return reconsider(schedule, policy, next_run, last_run, now)
     last = now if policy.end is None else min(now, policy.end)
-    due = _forward(schedule, next_run, last) if next_run <= last else []
+    # Whole microseconds, as ticks are: else the same one might follow itself.
+    next_run = _nearest(next_run).timestamp()
+    due = _forward(schedule, next_run, last) if next_run <= last + _ROUNDING else []
     chosen = _choose(schedule, policy, due, last, now, unfinished)
     dropped = len(set(due).difference(chosen))
-    following = _first(schedule, policy, now)
+    following = _first(schedule, policy, max(now, next_run))
     if policy.max_runs is not None:
         chosen = chosen[: max(0, policy.max_runs - runs)]
         if runs + len(chosen) >= policy.max_runs:
@@ -248,6 +250,10 @@ def _at(seconds: float) -> datetime:
     """Return the last microsecond that is not later than a time; ticks are whole microseconds."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment - _STEP if moment.timestamp() > seconds else moment
+
+
+def _nearest(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _contradiction(schedule: Schedule, found: datetime, where: str, moment: datetime) -> ScheduleError:

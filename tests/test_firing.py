@@ -131,6 +131,16 @@ def test_what_is_late_by_less_than_the_grace_is_no_downtime_and_all_of_it_fires(
     assert story.dropped == 0
 
 
+def test_a_next_tick_that_is_no_whole_microsecond_does_not_follow_itself():
+    schedule = every(0.25, anchor=NOON + 0.123456)
+    for raw in (NOON + 0.3734556, NOON + 0.3734564):
+        done = plan(schedule, DEFAULT, raw, None, 0, raw + 0.3)
+        assert since_noon(list(done.ticks)) == [0.373456, 0.623456]
+        done = plan(schedule, DEFAULT, raw, None, 0, raw)
+        assert since_noon(list(done.ticks)) == [0.373456]
+        assert done.next_run == pytest.approx(NOON + 0.623456, abs=1e-9)
+
+
 # ---- downtime --------------------------------------------------------------------------------------
 
 

@@ -54,7 +54,6 @@ def beat(target: str, modules: tuple[str, ...], loglevel: str) -> None:
         # Here, what the modules declare is reconciled with the file.
         click.echo(f"liteq {__version__}, pid {os.getpid()}")
         print_pairs([(f"  {name}", value) for name, value in transport.describe()])
-        click.echo("ready")
         _run(Scheduler(transport, code=code))
 
 
@@ -77,6 +76,7 @@ def _run(scheduler: Scheduler) -> None:
     stopping = Stopping(scheduler.stop, lambda: os._exit(INTERRUPTED), STOPPING)
     with stopping.installed():
         thread.start()
+        click.echo("ready")
         thread.join()
     if failures:
         raise failures[0]
