@@ -42,7 +42,9 @@ def decode(text: str) -> Schedule:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ScheduleError(f"{text!r:.200} describes no schedule.") from None
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ScheduleError(f"{text!r:.200} is a schedule of the kind {kind!r:.40}, which this liteq does not know.")
+        raise ScheduleError(
+            f"{text!r:.200} is a schedule of the kind {kind!r:.40}, which this liteq does not know."
+        )
     try:
         return KINDS[kind]._of_fields(content, load_zone(zone))
     except LiteqError:
