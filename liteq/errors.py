@@ -6,10 +6,12 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     ├── ConfigurationError (ValueError)      an option, name or URL that cannot be used
     │   ├── ExtraRequiredError (ImportError) an optional library is missing; names the extra
     │   ├── DuplicateTaskError               two tasks of one name
+    │   ├── DuplicateScheduleError           two schedules of one name
     │   ├── ScheduleError                    a schedule that is impossible, or answers what it must not
     │   └── ImportGuardError (RuntimeError)  a task module starts work while a worker imports it
     ├── ScheduleNotLoadedError (LookupError) a schedule of the user's own, whose module is not imported here
     ├── UnknownTaskError (LookupError)       a task name that nobody registered here
+    ├── UnknownScheduleError (LookupError)   a schedule name that the store does not have
     ├── SignatureError (TypeError)           arguments do not fit the task's signature
     ├── CodecError (ValueError)              bytes and values
     │   ├── EncodingError                    a value cannot be encoded; says which argument
@@ -47,6 +49,7 @@ __all__ = [
     "ConfigurationError",
     "DecodingError",
     "DescriptorsLostError",
+    "DuplicateScheduleError",
     "DuplicateTaskError",
     "EncodingError",
     "ExtraRequiredError",
@@ -77,6 +80,7 @@ __all__ = [
     "TaskRevokedError",
     "TaskSignal",
     "TimeLimitExceeded",
+    "UnknownScheduleError",
     "UnknownTaskError",
     "WorkerError",
     "WorkerLostError",
@@ -99,6 +103,10 @@ class DuplicateTaskError(ConfigurationError):
     """Two different functions were registered under one task name."""
 
 
+class DuplicateScheduleError(ConfigurationError):
+    """Two schedules have one name; the message says where both are declared."""
+
+
 class ImportGuardError(ConfigurationError, RuntimeError):
     """A task module starts work when it is imported; it lacks an `if __name__ == "__main__":` guard."""
 
@@ -113,6 +121,10 @@ class ScheduleNotLoadedError(LiteqError, LookupError):
 
 class UnknownTaskError(LiteqError, LookupError):
     """No task of this name is registered here."""
+
+
+class UnknownScheduleError(LiteqError, LookupError):
+    """No schedule of this name is stored; the message names the nearest one that is."""
 
 
 class SignatureError(LiteqError, TypeError):

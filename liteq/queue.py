@@ -11,9 +11,11 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar
 
 from liteq.app.bulk import enqueue_signatures
 from liteq.app.conf import QueueSettings, SigningKey, TaskOptions, TaskSettings, queue_settings
+from liteq.app.declaring import Declarations
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
+from liteq.app.periodic import PeriodicWork
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.arguments import check_function
@@ -53,7 +55,7 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-class Queue:
+class Queue(PeriodicWork):
     """A task queue on one SQLite file: registers tasks, enqueues their calls, and reads results.
 
     Making one touches no file; it is opened at first use, and again in a forked child. It may be used
@@ -84,6 +86,7 @@ class Queue:
         settings: the settings, checked.
         registry: the tasks by name.
         store: the hold on the transport.
+        declarations: the recurring work that is declared with it.
 
     Raises:
         ConfigurationError: a value that a setting cannot have.
@@ -127,6 +130,7 @@ class Queue:
         get_codec(self.settings.serializer)
         self.registry = Registry()
         self.store = Store(self.settings, _open)
+        self.declarations = Declarations(self.store, self.registry, self)
 
     @property
     def url(self) -> str:
@@ -267,9 +271,11 @@ class Queue:
             raise NotSupportedError("An eager queue needs no workers: it runs tasks at once in the caller.")
         if isinstance(queues, str):
             raise ConfigurationError(f"queues must be a list of queue names, not {queues!r}.")
-        # Imported here because programs that only enqueue have no use for it.
+        # Imported here because programs that only enqueue have no use for them.
+        from liteq.app.reconciling import reconcile_declared
         from liteq.app.starting import start_workers
 
+        reconcile_declared(self.transport, self.url, self)
         return start_workers(
             self.store,
             self.registry,

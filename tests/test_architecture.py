@@ -36,6 +36,7 @@ PLACES: dict[str, int] = {
     "liteq.job": RECORDS,
     "liteq.timetable": RECORDS,
     "liteq.clock": RECORDS,
+    "liteq.signals": PURE,
     "liteq.retry": PURE,
     "liteq.lifecycle": PURE,
     "liteq.canvas": PURE,

@@ -19,7 +19,7 @@ from liteq.app.guard import base_directory
 from liteq.errors import ConfigurationError
 from liteq.job import TaskOrigin
 
-__all__ = ["Naming", "definition_of", "name_task", "nearest"]
+__all__ = ["Home", "Naming", "definition_of", "home_of", "name_task", "nearest"]
 
 _DIRECT = ("__main__", "__mp_main__")
 """What the module of a script that is run directly is called, the second in children of multiprocessing."""
@@ -41,7 +41,15 @@ class Naming:
 
 
 @dataclass(frozen=True, slots=True)
-class _Home:
+class Home:
+    """Where code lives.
+
+    Attributes:
+        module: its module, as others import it.
+        root: the folder that has to be on the import path for that; None where nobody else can import it.
+        homeless: why, as the end of a sentence.
+    """
+
     module: str
     root: str | None
     homeless: str | None = None
@@ -103,9 +111,18 @@ def _unwrapped(function: Callable[..., Any]) -> Any:
     return function
 
 
-def _home_of(function: Callable[..., Any]) -> _Home:
+def _home_of(function: Callable[..., Any]) -> Home:
     module = getattr(function, "__module__", None) or "__main__"
-    facts = _module_facts(function, module)
+    return home_of(module, _module_facts(function, module))
+
+
+def home_of(module: str, facts: Mapping[str, Any]) -> Home:
+    """Return where a module lives.
+
+    Args:
+        module: its name here, such as `__main__`.
+        facts: its namespace.
+    """
     if module not in _DIRECT:
         return _module_home(module, facts)
     spec = facts.get("__spec__")
@@ -122,29 +139,29 @@ def _module_facts(function: Callable[..., Any], module: str) -> Mapping[str, Any
     return vars(sys.modules[module]) if module in sys.modules else {}
 
 
-def _script_home(file: str | None, *, run_as_folder: bool) -> _Home:
+def _script_home(file: str | None, *, run_as_folder: bool) -> Home:
     if file is None or file.startswith("<"):
         reason = "it was defined in a REPL, a notebook, standard input or a `-c` string"
-        return _Home("__main__", None, reason)
+        return Home("__main__", None, reason)
     # Python puts the folder of the real file on the import path when a script is a symbolic link.
     path = Path(file).resolve()
     if run_as_folder or path.stem == "__main__":
         reason = f"{path} was run as a folder or archive, and has no module name of its own"
-        return _Home(f"{path.parent.name}.__main__", None, reason)
+        return Home(f"{path.parent.name}.__main__", None, reason)
     if path.suffix != ".py" or "." in path.stem:
-        return _Home(path.stem, None, f"the script {path} cannot be imported under that file name")
-    return _Home(path.stem, str(path.parent))
+        return Home(path.stem, None, f"the script {path} cannot be imported under that file name")
+    return Home(path.stem, str(path.parent))
 
 
-def _module_home(module: str, facts: Mapping[str, Any]) -> _Home:
+def _module_home(module: str, facts: Mapping[str, Any]) -> Home:
     file = facts.get("__file__")
     if file is None:
-        return _Home(module, None, f"module {module!r} comes from no file")
+        return Home(module, None, f"module {module!r} comes from no file")
     names = module.split(".")
     path = Path(file).absolute()
     place = path.parent if path.stem == "__init__" and names[-1] != "__init__" else path.with_suffix("")
     if list(place.parts[-len(names) :]) == names:
-        return _Home(module, str(place.parents[len(names) - 1]))
+        return Home(module, str(place.parents[len(names) - 1]))
     for folder in getattr(sys.modules.get(names[0]), "__path__", ()):
-        return _Home(module, str(Path(folder).absolute().parent))
-    return _Home(module, None, f"module {module!r} was not imported from the import path ({file})")
+        return Home(module, str(Path(folder).absolute().parent))
+    return Home(module, None, f"module {module!r} was not imported from the import path ({file})")

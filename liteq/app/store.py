@@ -81,6 +81,14 @@ class Store:
                 self._closer = finalize(self, transport.close)
             return self._transport
 
+    def is_same(self, other: Store) -> bool:
+        """Tell whether another hold is on the same store: itself, or one on the same file."""
+        return self is other or (self.crosses_processes and other.is_at(self.settings.url))
+
+    def is_at(self, url: str) -> bool:
+        """Tell whether it is on the store of a URL, which other processes can open too."""
+        return self.crosses_processes and os.path.realpath(self.settings.url) == os.path.realpath(url)
+
     def is_trusted(self) -> bool:
         """Tell whether only this user can write the store: then types that it names may be imported.
 

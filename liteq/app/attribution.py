@@ -1,0 +1,122 @@
+"""Which code declares something, so that it is known when that code declares it no more.
+
+A declaration belongs to the module that makes it while it is imported: whoever imports that module, and does
+not find the declaration made again, knows that it is gone. One that is made later, or by a script that is
+run, perhaps under its `__main__` guard, is made again by that program only, and so it belongs to the module
+as that program runs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from liteq.app.naming import home_of
+
+__all__ = ["Place", "declaring_place", "is_loaded", "module_of", "same_place"]
+
+_NOBODY = "-"
+"""The program of what is typed in, which does not come again."""
+
+
+class Place(NamedTuple):
+    """Where something was declared.
+
+    Attributes:
+        file: the file.
+        line: the line.
+        owner: to whom it belongs: `module@folder`, and, if only one program declares it, a newline and that
+            program's file.
+        run: tells one execution of the module from the next.
+    """
+
+    file: str
+    line: int
+    owner: str
+    run: object = None
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+def declaring_place(is_asked: bool = False) -> Place:
+    """Return where in the user's code, outside liteq, this was called from.
+
+    Args:
+        is_asked: the code was called for its declarations, as each program that imports it does.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    if frame is None:
+        return Place("<unknown>", 0, "__main__@")
+    facts = frame.f_globals
+    name = str(facts.get("__name__") or "__main__")
+    home = home_of(name, facts)
+    owner = f"{home.module}@{home.root or ''}"
+    if not (is_asked or _is_being_imported(frame, facts)):
+        owner += f"\n{_program() or _NOBODY}"
+    return Place(frame.f_code.co_filename, frame.f_lineno, owner, facts.get("__spec__"))
+
+
+def same_place(one: Place, other: Place) -> bool:
+    """Tell whether two declarations are the same lines of code.
+
+    In a REPL or a notebook, where a cell is run again after an edit, the place does not count.
+    """
+    if one.file.startswith("<") or "ipykernel" in one.file:
+        return one.owner == other.owner
+    return (one.file, one.line) == (other.file, other.line)
+
+
+def module_of(owner: str) -> str:
+    """Return the name of the module that something belongs to."""
+    return owner.partition("@")[0]
+
+
+def is_loaded(owner: str) -> bool:
+    """Tell whether this process runs the code that something belongs to, so that it would declare it here."""
+    place, _, program = owner.partition("\n")
+    if program and program != _program():
+        return False
+    module, _, root = place.partition("@")
+    here = _root_here(module)
+    if here is None or not root:
+        return False
+    # A project that was moved, and left its old folder behind in the record of what it has declared.
+    return here == root or not Path(root).exists()
+
+
+def _root_here(module: str) -> str | None:
+    """Return the folder from which this process has a module, imported or as the script that it runs."""
+    main = sys.modules.get("__main__")
+    if main is not None:
+        home = home_of("__main__", vars(main))
+        if home.module == module:
+            return home.root
+    loaded = sys.modules.get(module)
+    return None if loaded is None else home_of(module, vars(loaded)).root
+
+
+def _program() -> str:
+    """Return the file of the script that this process runs; nothing for none."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return str(Path(file).resolve()) if isinstance(file, str) else ""
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name == "liteq" or name.startswith("liteq.")
+
+
+def _is_being_imported(frame: FrameType | None, facts: dict[str, Any]) -> bool:
+    """Tell whether a module's own text is running, for its import."""
+    if facts.get("__name__") in ("__main__", "__mp_main__"):
+        return False
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals is facts:
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,187 @@
+"""Changing a stored schedule: what a change makes of its record, and who may make it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from liteq.app.declaring import find_declared
+from liteq.app.reconciling import next_tick
+from liteq.app.recurring import read_schedule, sealed, split_options
+from liteq.app.store import Store
+from liteq.calls.calling import call_arguments
+from liteq.calls.options import Placement, decode_options, encode_options, place
+from liteq.calls.policies import make_policy
+from liteq.codec import decode_call, encode_call, get_codec
+from liteq.codec.signing import Signer, is_signed, template_id
+from liteq.errors import NotSupportedError, ScheduleError
+from liteq.firing import Policy, decode_policy, encode_policy
+from liteq.job import NewJob
+from liteq.registry import Registry, collect_tasks
+from liteq.schedule import Custom, Schedule, decode, encode
+from liteq.task import Task
+from liteq.timetable import ScheduleRecord
+
+__all__ = ["CHANGE", "Changing", "refuse_custom"]
+
+CHANGE = "q.schedules.change()"
+
+
+class Changing:
+    """Knows what it takes to change the schedules of a store.
+
+    Args:
+        store: the queue's hold on its store.
+        registry: the queue's tasks.
+    """
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+
+    def changed(
+        self,
+        record: ScheduleRecord,
+        schedule: object,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> ScheduleRecord:
+        """Return what a change makes of a record; see `Schedules.change`.
+
+        Raises:
+            LiteqError: as `Schedules.change`.
+        """
+        zone, now = self._store.settings.timezone, time.time()
+        policies, call, form = split_options(CHANGE, options)
+        before = decode_policy(record.policy)
+        given = make_policy(CHANGE, policies, zone)._asdict()
+        policy = before._replace(**{name: given[name] for name in options if name in Policy._fields})
+        spec, next_run, broken = record.spec, record.next_run, record.broken
+        if schedule is not None:
+            begun = read_schedule(CHANGE, schedule, form, zone).anchored(now)
+            refuse_custom(CHANGE, begun)
+            spec = encode(begun)
+            next_run = next_tick(begun, policy, now, record.last_run, record.runs)
+            if next_run is None:
+                raise ScheduleError(
+                    f"{CHANGE}: {record.name!r} would never run: {begun} has no tick to come."
+                )
+            # What was wrong with the times is wrong no more; without a call it stays what it is.
+            broken = broken if record.job is None else None
+        elif policy != before and broken is None:
+            next_run = next_tick(self._schedule(record), policy, now, record.last_run, record.runs)
+        job = self._changed_job(record, spec, args, kwargs, call)
+        return replace(
+            record, spec=spec, policy=encode_policy(policy), job=job, next_run=next_run, broken=broken
+        )
+
+    def _changed_job(
+        self,
+        record: ScheduleRecord,
+        spec: str,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        call: Mapping[str, Any],
+    ) -> NewJob | None:
+        """Return what a schedule enqueues from now on."""
+        before = record.job
+        if before is None:
+            if args is None and kwargs is None and not call:
+                return before
+            raise ScheduleError(
+                f"{CHANGE}: what {record.name!r} enqueues is not known: {record.broken or 'it is broken.'}"
+            )
+        if args is None and kwargs is None and not call and spec == record.spec:
+            return before
+        signer = self.signer(record, "change")
+        task = self.known().get(record.task)
+        job = before._replace(options=encode_options(decode_options(before.options)))
+        if args is not None or kwargs is not None:
+            job = job._replace(**self._payload(before, task, args, kwargs))
+        if call:
+            base = Placement(job.queue, job.priority, job.ignore_result)
+            base = base._replace(job_options=decode_options(job.options), blob=job.options)
+            placed = place(CHANGE, base, call, self._store.settings.timezone)
+            job = job._replace(
+                queue=placed.queue,
+                priority=placed.priority,
+                ignore_result=placed.ignore_result,
+                options=placed.blob,
+            )
+        return sealed(job, record.name, spec, signer)
+
+    def _payload(
+        self,
+        job: NewJob,
+        task: Task[..., Any] | None,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        """Return the payload of changed arguments, and its codec."""
+        old_args, old_kwargs = decode_call(get_codec(job.codec), job.payload)
+        new_args, new_kwargs = call_arguments(
+            job.task, old_args if args is None else args, old_kwargs if kwargs is None else kwargs
+        )
+        if task is None:
+            return {"payload": encode_call(get_codec(job.codec), new_args, new_kwargs)}
+        made = task.new_job(new_args, new_kwargs)
+        return {"payload": made.payload, "codec": made.codec}
+
+    def known(self) -> Mapping[str, Task[..., Any]]:
+        """Return the tasks of this process by name."""
+        return collect_tasks(self._store.settings.url, self._registry)
+
+    def signer(self, record: ScheduleRecord, action: str) -> Signer | None:
+        """Return who signs the jobs of a schedule, once its own signature is found good; None for nobody.
+
+        Raises:
+            NotSupportedError: it is signed, and the key is not here.
+            ScheduleError: its signature is missing or wrong.
+        """
+        job = record.job
+        task = self.known().get(record.task)
+        signer = self._store.settings.signer if task is None else task.store.settings.signer
+        if job is None:
+            return signer
+        if signer is None:
+            if is_signed(job.options):
+                raise NotSupportedError(
+                    f"Schedule {record.name!r} is signed, and the key to {action} it is not here. Use the "
+                    "application that has the signing_key."
+                )
+            return None
+        refusal = signer.refusal(job._replace(id=template_id(record.name, record.spec)))
+        if refusal is not None:
+            raise ScheduleError(
+                f"The queue of {record.task} has a signing_key, and of schedule {record.name!r} {refusal}; "
+                "remove it, and add it anew."
+            )
+        return signer
+
+    def _schedule(self, record: ScheduleRecord) -> Schedule:
+        """Return when a schedule runs; an object of the user's own from where it is declared."""
+        declared = find_declared(record.name, self._store.settings.url)
+        if isinstance(declared, Custom) and encode(declared) == record.spec:
+            return declared
+        return decode(record.spec)
+
+    def next_run(self, record: ScheduleRecord, now: float) -> float | None:
+        """Return the next tick of a schedule that goes on now.
+
+        Raises:
+            ScheduleNotLoadedError: it is an object of the user's own, which no module here declares.
+        """
+        policy = decode_policy(record.policy)
+        return next_tick(self._schedule(record), policy, now, record.last_run, record.runs)
+
+
+def refuse_custom(what: str, schedule: Schedule) -> None:
+    """Raise if a schedule is an object of the user's own, which only a declaration can bring along."""
+    if isinstance(schedule, Custom):
+        raise ScheduleError(
+            f"{what}: {schedule} is an object of your own, which cannot be stored; declare it in a module, "
+            "with q.add_periodic_task()."
+        )

@@ -1,0 +1,296 @@
+"""Brings what programs declare into the store: at the start of workers, and of a scheduler.
+
+What is declared is stored with a digest of what it says. As long as that is the same, the store's own record
+stands, with all that was changed, paused and fired since; once the declaration says something else, it is
+stored anew, and goes on from the last run. What is stored, and declared by code that this process has
+loaded, but not any more, is removed. All else is left alone: what was made at run time, and what is declared
+by code that is not loaded here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+from liteq.app.attribution import is_loaded, module_of
+from liteq.app.declaring import (
+    Declaration,
+    Declarations,
+    all_declarations,
+    declarations_on,
+    duplicate,
+    is_again,
+)
+from liteq.app.recurring import digest_of, make_template, sealed, unknown_task
+from liteq.codec.signing import Signer, is_signed, template_id
+from liteq.errors import LiteqError, StoreBusyError
+from liteq.firing import Policy, encode_policy, first_run
+from liteq.job import NewJob
+from liteq.registry import collect_tasks
+from liteq.schedule import Interval, Schedule, decode, encode
+from liteq.task import Task
+from liteq.timetable import ScheduleRecord
+from liteq.transport import Transport
+
+__all__ = ["Changes", "Declaring", "Wanted", "diff", "next_tick", "reconcile", "reconcile_declared"]
+
+TRIES = 50
+"""How often a change is tried again because somebody else was faster; each time, others have got on."""
+
+
+class Declaring(Protocol):
+    """A queue, as far as its declarations go."""
+
+    @property
+    def declarations(self) -> Declarations:
+        """What is declared with it."""
+
+
+class Wanted(NamedTuple):
+    """A schedule as it is declared."""
+
+    name: str
+    task: str
+    schedule: Schedule
+    """With a zone; an interval without an anchor, unless it is declared with one."""
+    policy: Policy
+    job: NewJob | None
+    """What each tick enqueues, unsigned; None if it is broken."""
+    signer: Signer | None
+    owner: str
+    digest: str
+    broken: str | None = None
+
+
+class Changes(NamedTuple):
+    """What has to be done to the store so that it has what is declared."""
+
+    save: list[ScheduleRecord]
+    remove: list[str]
+
+
+def reconcile_declared(transport: Transport, url: str, queue: Declaring | None = None) -> None:
+    """Bring into a store what this process declares for it.
+
+    That is what the queues on this store declare. Where none of them is, it is what all queues of this
+    process do: their modules were named to serve this store.
+
+    Args:
+        transport: the store, open.
+        url: where it is, as `Queue.url` says it.
+        queue: a queue on it, if there is one at hand.
+
+    Raises:
+        ConfigurationError: something that is declared cannot be, or two schedules have one name.
+        StoreError: the store cannot serve.
+    """
+    registry = None
+    if queue is not None:
+        registry = queue.declarations.registry
+        declaring = declarations_on(queue.declarations.store)
+    else:
+        everything = all_declarations()
+        declaring = [each for each in everything if each.store.is_at(url)]
+        declaring = declaring or [each for each in everything if each.store.crosses_processes]
+    if not declaring:
+        return
+    for declarations in declaring:
+        declarations.configure()
+    declared = _merged(declaring, None if queue is None else queue.declarations)
+    tasks = collect_tasks(url, registry)
+    known = list(tasks)
+    if any(each.work.task not in tasks and each.work.callee is None for _, each in declared):
+        known += [origin.task for origin in transport.origins()]
+    wanted = [_wanted(declarations, each, tasks, known, url) for declarations, each in declared]
+    reconcile(transport, wanted)
+
+
+def reconcile(
+    transport: Transport,
+    wanted: Sequence[Wanted],
+    loaded: Callable[[str], bool] = is_loaded,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Store what is declared; tried again where somebody else changes the same schedules.
+
+    Args:
+        transport: the store.
+        wanted: what is declared here.
+        loaded: tells whether the code that something belongs to would declare it here.
+        clock: tells the time.
+
+    Raises:
+        StoreError: the store cannot serve.
+    """
+    # Imported here because programs that only enqueue have no use for it.
+    import logging
+
+    logger = logging.getLogger("liteq.schedules")
+    for _ in range(TRIES):
+        changes = diff(transport.schedules(), wanted, loaded, clock())
+        if changes.remove:
+            transport.remove_schedules(changes.remove)
+            logger.info("Removed, as they are declared no more: %s.", ", ".join(map(ascii, changes.remove)))
+        saved = transport.save_schedules(changes.save) if changes.save else []
+        for record, done in zip(changes.save, saved, strict=True):
+            if done:
+                logger.info("Schedule %a is stored as %s declares it.", record.name, _owner(record))
+                if record.broken is not None:
+                    logger.warning("Schedule %a is broken: %s", record.name, record.broken)
+        if all(saved):
+            return
+    raise StoreBusyError("The schedules could not be stored, because others kept changing them; try again.")
+
+
+def diff(
+    stored: Iterable[ScheduleRecord], wanted: Sequence[Wanted], loaded: Callable[[str], bool], now: float
+) -> Changes:
+    """Decide what has to be done to the store so that it has what is declared. Pure.
+
+    Args:
+        stored: what it has.
+        wanted: what is declared here.
+        loaded: tells whether the code that something belongs to would declare it here.
+        now: the time.
+    """
+    there = {record.name: record for record in stored}
+    names = {each.name for each in wanted}
+    save = [record for each in wanted if (record := _decided(each, there.get(each.name), now)) is not None]
+    remove = [
+        record.name
+        for record in there.values()
+        if record.module is not None and record.name not in names and loaded(record.module)
+    ]
+    return Changes(save, remove)
+
+
+def next_tick(
+    schedule: Schedule, policy: Policy, now: float, last_run: float | None = None, runs: int = 0
+) -> float | None:
+    """Return the next tick of a schedule that begins, or is changed, now; None if it has had all its runs."""
+    if policy.max_runs is not None and runs >= policy.max_runs:
+        return None
+    return first_run(schedule, policy, now, last_run)
+
+
+# ---- one schedule ----------------------------------------------------------------------------------
+
+
+def _decided(wanted: Wanted, stored: ScheduleRecord | None, now: float) -> ScheduleRecord | None:
+    """Return a schedule as it is to be stored; None if it is as it should be."""
+    if stored is None:
+        return _stored(wanted, ScheduleRecord(**_blank(wanted), created=now), now)
+    same = stored.declaration == wanted.digest and stored.broken == wanted.broken
+    if not same or not _is_genuine(wanted.signer, stored):
+        return _stored(wanted, stored, now)
+    owner = _kept_owner(stored.module, wanted.owner)
+    return None if owner == stored.module else replace(stored, module=owner)
+
+
+def _blank(wanted: Wanted) -> dict[str, Any]:
+    return {"name": wanted.name, "task": "", "spec": "", "policy": "", "job": None, "next_run": None}
+
+
+def _stored(wanted: Wanted, before: ScheduleRecord, now: float) -> ScheduleRecord:
+    """Return what is declared as it is to be stored in the place of what was there."""
+    schedule = _continued(wanted.schedule, before.spec) or wanted.schedule.anchored(now)
+    spec, policy = encode(schedule), encode_policy(wanted.policy)
+    broken, next_run = wanted.broken, None
+    if broken is None:
+        goes_on = spec == before.spec and policy == before.policy and not before.paused
+        next_run = before.next_run if goes_on and before.broken is None else None
+        try:
+            next_run = next_run or next_tick(schedule, wanted.policy, now, before.last_run, before.runs)
+        except Exception as error:
+            # Anything: the schedule may be an object of the user's own.
+            broken = f"{type(error).__name__}: {error}"
+    return replace(
+        before,
+        task=wanted.task,
+        spec=spec,
+        policy=policy,
+        job=None if wanted.job is None else sealed(wanted.job, wanted.name, spec, wanted.signer),
+        next_run=next_run,
+        paused=False,
+        broken=broken,
+        module=_kept_owner(before.module, wanted.owner),
+        declaration=wanted.digest,
+    )
+
+
+def _continued(schedule: Schedule, spec: str) -> Schedule | None:
+    """Return the schedule with the anchor that it has in the store, if it is the same; else None."""
+    if not isinstance(schedule, Interval) or not spec:
+        return None
+    try:
+        before = decode(spec)
+    except LiteqError:
+        return None
+    if not isinstance(before, Interval) or before.anchor is None:
+        return None
+    again = schedule.anchored(before.anchor)
+    return again if again == before else None
+
+
+def _kept_owner(before: str | None, now: str) -> str:
+    """Return to whom a schedule belongs: to its module, if that declares it as it is imported."""
+    return before if before is not None and now.startswith(f"{before}\n") else now
+
+
+def _is_genuine(signer: Signer | None, record: ScheduleRecord) -> bool:
+    """Tell whether what is stored is signed with its queue's key, or unsigned where there is none."""
+    job = record.job
+    if job is None:
+        return True
+    if signer is None:
+        return not is_signed(job.options)
+    return signer.refusal(job._replace(id=template_id(record.name, record.spec))) is None
+
+
+def _owner(record: ScheduleRecord) -> str:
+    return "nobody" if record.module is None else module_of(record.module)
+
+
+# ---- what is declared ------------------------------------------------------------------------------
+
+
+def _merged(
+    declaring: Sequence[Declarations], first: Declarations | None
+) -> list[tuple[Declarations, Declaration]]:
+    """Return all declarations, those of one queue first; one that is made twice, once."""
+    found: dict[str, tuple[Declarations, Declaration]] = {}
+    for declarations in sorted(declaring, key=lambda each: each is not first):
+        for declaration in declarations.all():
+            name = declaration.work.name
+            _, other = found.setdefault(name, (declarations, declaration))
+            if other is not declaration and not is_again(declaration, other):
+                raise duplicate(declaration, other)
+    return list(found.values())
+
+
+def _wanted(
+    declarations: Declarations,
+    declaration: Declaration,
+    tasks: Mapping[str, Task[..., Any]],
+    known: list[str],
+    url: str,
+) -> Wanted:
+    work = declaration.work
+    task = work.callee or tasks.get(work.task)
+    policy, job, signer, broken = work.policy, None, None, None
+    if task is None and work.task not in known:
+        broken = unknown_task(work.task, known, url)
+    else:
+        try:
+            template = make_template(declarations.store, work, task)
+            job, signer = template.job, template.signer
+            if policy.expires is None:
+                policy = policy._replace(expires=template.expires)
+        except LiteqError as error:
+            broken = str(error)
+    digest = digest_of(work.schedule, policy, work.task, job)
+    return Wanted(
+        work.name, work.task, work.schedule, policy, job, signer, declaration.place.owner, digest, broken
+    )

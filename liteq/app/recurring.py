@@ -1,0 +1,287 @@
+"""Recurring work as users describe it: a schedule, a call, and what is to become of the ticks; checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from typing import Any, NamedTuple
+
+from liteq.app.naming import nearest
+from liteq.app.store import Store
+from liteq.calls.calling import call_arguments
+from liteq.calls.checks import check_flag, check_name, check_options
+from liteq.calls.options import NOT_BUILT, CallOptions, Placement, place
+from liteq.calls.policies import POLICY_OPTIONS, make_policy
+from liteq.canvas import Signature
+from liteq.codec import encode_call, get_codec
+from liteq.codec.signing import Signer, template_id, without_signature
+from liteq.errors import ConfigurationError, PayloadTooLargeError, ScheduleError
+from liteq.firing import Policy, encode_policy
+from liteq.job import NewJob
+from liteq.schedule import Interval, Schedule, as_schedule, encode
+from liteq.task import Task
+from liteq.zones import read_zone, same_zone
+
+__all__ = [
+    "CALL_OPTIONS",
+    "Recurring",
+    "Template",
+    "describe",
+    "digest_of",
+    "make_template",
+    "read_schedule",
+    "sealed",
+    "split_options",
+    "unknown_task",
+]
+
+_TICK = "a schedule says when it runs."
+_NO_SENSE = {
+    "eta": _TICK,
+    "countdown": _TICK,
+    "task_id": "each run is a job of its own, with an id of its own.",
+}
+CALL_OPTIONS = tuple(
+    name for name in CallOptions.__annotations__ if name not in _NO_SENSE and name not in POLICY_OPTIONS
+)
+"""The options of a call that a schedule takes."""
+_LONGEST_NAME = 200
+
+
+class Recurring(NamedTuple):
+    """Recurring work, checked as far as it can be without the store."""
+
+    name: str
+    schedule: Schedule
+    """With a time zone; an interval without an anchor."""
+    policy: Policy
+    task: str
+    callee: Task[..., Any] | None
+    """The task, if it was given and not only named."""
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    options: Mapping[str, Any]
+    """The options of the call."""
+    is_named: bool
+    """Whether the user gave the name."""
+
+
+class Template(NamedTuple):
+    """What each tick enqueues."""
+
+    job: NewJob
+    """Without an id, times and signature."""
+    expires: float | None
+    """Seconds after which a job of the task no longer starts, where the policy does not say."""
+    signer: Signer | None
+    """Signs it; None for nobody."""
+
+
+def describe(
+    what: str,
+    store: Store,
+    schedule: object,
+    signature: object,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any],
+) -> Recurring:
+    """Return recurring work as a user describes it.
+
+    Args:
+        what: who takes this, as the start of a sentence.
+        store: the queue's hold on its store.
+        schedule: as `as_schedule` takes it.
+        signature: a signature, a task, or a task's name.
+        args: further arguments, before those of the signature, as in Celery.
+        kwargs: further arguments by name.
+        name: its name; None for one made of the call.
+        options: policies, options of the call, `relative` and `timezone`.
+
+    Raises:
+        ConfigurationError: a value that something cannot have; a task of another queue.
+        SignatureError: args or kwargs are no arguments.
+    """
+    task, callee, own_args, own_kwargs, own_options = _called(what, store, signature)
+    args, kwargs = call_arguments(task, args, kwargs)
+    if not (isinstance(signature, Signature) and signature.immutable):
+        own_args, own_kwargs = (*args, *own_args), {**own_kwargs, **kwargs}
+    elif args or kwargs:
+        raise ConfigurationError(f"{what} got arguments for {signature!r}, which is immutable.")
+    zone = store.settings.timezone
+    policies, call, form = split_options(what, {**own_options, **options})
+    policy = make_policy(what, policies, zone)
+    place(what, Placement(), call, zone)
+    full = f"{task}({_shown(own_args, own_kwargs)})"
+    return Recurring(
+        name=_short(full) if name is None else check_name("name", name),
+        schedule=read_schedule(what, schedule, form, zone),
+        policy=policy,
+        task=task,
+        callee=callee,
+        args=tuple(own_args),
+        kwargs=dict(own_kwargs),
+        options=call,
+        is_named=name is not None,
+    )
+
+
+def split_options(
+    what: str, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the policies, the options of the call, and those of the schedule itself, that are not None.
+
+    Raises:
+        NotSupportedError: an option that is not built yet.
+        ConfigurationError: an unknown option, or one that makes no sense for recurring work.
+    """
+    for option, why in _NO_SENSE.items():
+        if given.get(option) is not None:
+            raise ConfigurationError(f"{what} does not take {option!r}: {why}")
+    forms = ("relative", "timezone")
+    check_options(what, given, (*POLICY_OPTIONS, *CALL_OPTIONS, *forms, *_NO_SENSE), NOT_BUILT)
+    present = {option: value for option, value in given.items() if value is not None}
+    policies = {option: value for option, value in present.items() if option in POLICY_OPTIONS}
+    call = {option: value for option, value in present.items() if option in CALL_OPTIONS}
+    return policies, call, {option: value for option, value in present.items() if option in forms}
+
+
+def read_schedule(what: str, value: object, form: Mapping[str, Any], zone: tzinfo) -> Schedule:
+    """Return the schedule that a value means, with a time zone.
+
+    Args:
+        what: who takes it, as the start of a sentence.
+        value: as `as_schedule` takes it.
+        form: `relative` and `timezone`, where they are given.
+        zone: the zone of a schedule that has none.
+
+    Raises:
+        ScheduleError: no schedule, or one that is impossible.
+        ConfigurationError: a zone that cannot be stored, or that contradicts the schedule's own.
+    """
+    schedule = as_schedule(value)
+    if check_flag("relative", form.get("relative", False)):
+        if not isinstance(schedule, Interval):
+            raise ScheduleError(f"{what}: relative=True goes with an interval, not with {schedule}.")
+        schedule = Interval(schedule.seconds, True, schedule.anchor, schedule.timezone)
+    if "timezone" in form:
+        wanted = read_zone(form["timezone"])
+        if schedule.timezone is not None and not same_zone(schedule.timezone, wanted):
+            raise ConfigurationError(
+                f"{what} got timezone={form['timezone']!r}, and the schedule {schedule} has one of its own."
+            )
+        schedule = schedule.in_zone(wanted)
+    schedule = schedule.in_zone(read_zone(zone))
+    # Whether its zone can be written down is found out here and not at the start of a worker.
+    encode(schedule)
+    return schedule
+
+
+def make_template(store: Store, work: Recurring, task: Task[..., Any] | None) -> Template:
+    """Return what each tick enqueues, checked and encoded.
+
+    Args:
+        store: the queue that describes the work.
+        work: the work.
+        task: its task; None where it is known by name only: then the arguments are not checked.
+
+    Raises:
+        SignatureError: the arguments do not fit the task.
+        CodecError: an argument cannot be encoded, or they are too large.
+        ConfigurationError: an option has a value that it cannot have.
+    """
+    if task is None:
+        settings = store.settings
+        placed = place(work.task, Placement(queue=settings.default_queue), work.options, settings.timezone)
+        payload = encode_call(get_codec(settings.serializer), work.args, work.kwargs)
+        if len(payload) > settings.max_payload:
+            raise PayloadTooLargeError(
+                f"The arguments of {work.task} take {len(payload):,} bytes, and the queue's max_payload is "
+                f"{settings.max_payload:,}. Pass a path or a key instead of the data."
+            )
+        job = NewJob("", work.task, payload, settings.serializer, placed.queue, placed.priority)
+        job = job._replace(ignore_result=placed.ignore_result)
+        signer = settings.signer
+    else:
+        placed = task.place(work.options)
+        job = task.new_job(work.args, work.kwargs, placed)
+        signer = task.store.settings.signer
+    return Template(
+        job._replace(id="", eta=None, expires=None, options=placed.blob), placed.expires_in, signer
+    )
+
+
+def sealed(job: NewJob, name: str, spec: str, signer: Signer | None) -> NewJob:
+    """Return what a schedule enqueues, signed together with its name and times if there is a key."""
+    bare = without_signature(job.options)
+    if signer is None:
+        return job._replace(options=bare)
+    signed = signer.sign(
+        template_id(name, spec), job.task, job.queue, job.codec, job.payload, bare, job.max_crashes
+    )
+    return job._replace(options=signed)
+
+
+def digest_of(schedule: Schedule, policy: Policy, task: str, job: NewJob | None) -> str:
+    """Return what tells one declaration from a changed one.
+
+    Args:
+        schedule: when it runs, without the anchor that an interval gets when it is stored.
+        policy: its policy.
+        task: the task's name.
+        job: what it enqueues, unsigned; None if that cannot be told.
+    """
+    parts = [encode(schedule), encode_policy(policy), task, repr(job)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+# ---- the parts -------------------------------------------------------------------------------------
+
+
+def _called(
+    what: str, store: Store, signature: object
+) -> tuple[str, Task[..., Any] | None, tuple[Any, ...], Mapping[str, Any], Mapping[str, Any]]:
+    if isinstance(signature, str):
+        return check_name("task", signature), None, (), {}, {}
+    called: object = signature
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = {}
+    if isinstance(signature, Signature):
+        called, args = signature.task, tuple(signature.args)
+        kwargs, options = signature.kwargs, signature.options
+    if isinstance(called, Task):
+        if called.store is not store and not store.is_same(called.store):
+            raise ConfigurationError(
+                f"{what}: {called!r} belongs to another queue, {called.store.settings.url}; declare it there."
+            )
+        return called.name, called, args, kwargs, options
+    name = getattr(called, "name", None)
+    if isinstance(signature, Signature) and isinstance(name, str):
+        return name, None, args, kwargs, options
+    raise ConfigurationError(
+        f"{what} takes a call as task.s(...) makes it, a task, or a task's name, not {signature!r}."
+    )
+
+
+def _shown(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    shown = [repr(value) for value in args]
+    return ", ".join([*shown, *(f"{name}={value!r}" for name, value in kwargs.items())])
+
+
+def _short(name: str) -> str:
+    """Return a name made of a call, cut to the length that names may have."""
+    name = name.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - 12]}... {mark}"
+
+
+def unknown_task(task: str, known: list[str], where: str) -> str:
+    """Return the sentence about a task that nobody knows."""
+    return f"No program has registered a task {task!r} in {where} so far.{nearest(task, known)}"
