@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 
 from liteq.errors import ConfigurationError
 
-__all__ = ["LONGEST_KEY", "is_at_hand", "read_zone", "zone_from_text", "zone_key", "zone_text"]
+__all__ = ["LONGEST_KEY", "is_at_hand", "read_zone", "same_zone", "zone_from_text", "zone_key", "zone_text"]
 
 LONGEST_KEY = 100
 """Characters of a time zone's key; the longest there is has about 40."""
@@ -49,6 +49,12 @@ def zone_key(zone: tzinfo) -> str | None:
         return _offset_text(zone.utcoffset(None))
     key = getattr(zone, "key", None)
     return key if isinstance(key, str) and key else None
+
+
+def same_zone(one: tzinfo, other: tzinfo) -> bool:
+    """Tell whether two zones are the same one, by name where they have one."""
+    key = zone_key(one)
+    return one == other if key is None else key == zone_key(other)
 
 
 def zone_text(zone: tzinfo) -> str:

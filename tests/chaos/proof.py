@@ -56,6 +56,7 @@ PROOFS: dict[str, Plan] = {
     "model": Plan("chaos.model", "steps", 10_000, 1_000_000),
     "simulation": Plan("chaos.simulation", "steps", 100_000, 10_000_000),
     "fuzz": Plan("chaos.fuzz", "cases", 20_000, 5_000_000),
+    "beat": Plan("chaos.beat", "seconds", 15, 120),
     "soak": Plan("chaos.soak", "seconds", 0, 1_800),
 }
 

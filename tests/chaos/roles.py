@@ -87,6 +87,11 @@ def work_alone(seed: int) -> None:
     liteq(["worker", APP, "-P", "solo", "-l", "ERROR"])
 
 
+def beat(seed: int) -> None:
+    """Fire schedules, and run nothing."""
+    liteq(["beat", APP, "-l", "ERROR"])
+
+
 def fill(seed: int) -> None:
     """Make some calls, and end."""
     backlog(seed, 150)
@@ -106,6 +111,7 @@ ROLES: Mapping[str, Callable[[Any], None]] = {
     "veteran": partial(supervise, 1),
     "large supervisor": partial(supervise, 4),
     "lone worker": work_alone,
+    "beat": beat,
     "filler": fill,
     "caller": call,
 }
