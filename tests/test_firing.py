@@ -491,6 +491,14 @@ def test_the_first_tick_lies_within_one_interval_at_any_fraction_of_a_second(now
     assert now < tick <= now + seconds + 1e-6
 
 
+@given(now=st.floats(NOON - YEAR, NOON + YEAR), seconds=st.sampled_from([0.001, 1.0, 60.0, 86400.0]))
+def test_an_interval_that_begins_now_does_not_run_now(now: float, seconds: float):
+    tick = first_run(Interval(seconds).anchored(now), DEFAULT, now)
+
+    assert tick is not None
+    assert abs(tick - now - seconds) < 2e-6
+
+
 # ---- a schedule that contradicts itself ------------------------------------------------------------
 
 

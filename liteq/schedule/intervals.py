@@ -77,11 +77,11 @@ class Interval(Schedule):
 
     def anchored(self, at: float) -> Interval:
         """Return the same interval counting from `at`, in UTC seconds; itself if it has an anchor."""
-        return self if self._anchor is not None else Interval(self._period, self._relative, at, self._zone)
+        return self if self._anchor is not None else self.reanchored(at)
 
     def reanchored(self, at: float) -> Interval:
         """Return the same interval counting from `at`, in UTC seconds, whatever it has counted from."""
-        return Interval(self._period, self._relative, at, self._zone)
+        return Interval(self._period, self._relative, _not_later(at), self._zone)
 
     def _next(self, moment: datetime, zone: tzinfo) -> datetime | None:
         try:
@@ -185,6 +185,15 @@ def _anchor(value: object) -> float:
             f"An interval's anchor must be a moment in UTC seconds since 1970, not {value!r}."
         )
     return float(value)
+
+
+def _not_later(at: float) -> float:
+    """Return the last whole microsecond that is not after a moment.
+
+    Moments are whole microseconds, and one that was rounded up would itself come after `at`.
+    """
+    anchor = EPOCH + round(_anchor(at) * 1e6) * MICROSECOND
+    return (anchor - MICROSECOND if anchor.timestamp() > at else anchor).timestamp()
 
 
 def _steps(start: datetime, period: timedelta, moment: datetime) -> Iterator[datetime]:
