@@ -15,9 +15,9 @@ was downtime (no scheduler ran, the machine slept, its clock was set forward), a
 together with it would be in its way at once; with `skip` none does while the job before is unfinished.
 
 **The clock set back.** An interval means elapsed time, so it begins anew where its next tick would be further
-away than one interval. Any other schedule names times of the day, and waits, so that none comes twice; only
-where the clock was set back by more than `CORRECTION` seconds, it had been wrong, and the schedule goes on
-from what it says now.
+away than one interval, by more than `SET_BACK` seconds. Any other schedule names times of the day, and waits,
+so that none comes twice; only where the clock was set back by more than `CORRECTION` seconds, it had been
+wrong, and the schedule goes on from what it says now.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "GRACE",
     "MOST_AT_ONCE",
     "OVERLAP",
+    "SET_BACK",
     "Plan",
     "Policy",
     "decode_policy",
@@ -52,6 +53,8 @@ GRACE = 10.0
 """Seconds by which a tick may be late and is still on time."""
 CORRECTION = 3 * 3600.0
 """Seconds up to which a clock that was set back is waited for (as Debian's cron does)."""
+SET_BACK = 1.0
+"""Seconds from which it matters that a clock was set back."""
 MOST_AT_ONCE = 1000
 """The most ticks on time that fire at once; of more, the newest."""
 COUNTED = 100
@@ -166,7 +169,7 @@ def reconsider(
         return kept
     if isinstance(schedule, Interval):
         begins = now if policy.start is None else max(now, policy.start)
-        if next_run <= begins + schedule.seconds + _ROUNDING:
+        if next_run <= begins + schedule.seconds + SET_BACK:
             return kept
         if not schedule.relative:
             schedule = schedule.reanchored(_at(now).timestamp())

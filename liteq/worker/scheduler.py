@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from liteq.clock import Clock, SystemClock
 from liteq.errors import LiteqError, ScheduleNotLoadedError, StoreBusyError, StoreError, StoreFullError
-from liteq.firing import Policy, decode_policy, plan, reconsider
+from liteq.firing import SET_BACK, Policy, decode_policy, plan, reconsider
 from liteq.retry import Random
 from liteq.schedule import Schedule, decode, encode
 from liteq.timetable import Firing, ScheduleRecord
@@ -36,8 +36,6 @@ BATCH = 100
 """The most schedules that one look fires."""
 MOST_JOBS = 1000
 """The jobs after which a transaction is ended, so that no other writer waits for long."""
-SET_BACK = 1.0
-"""Seconds by which the wall clock loses against the monotonic one when it was set back."""
 ASK_AGAIN = 10.0
 """Seconds after which a schedule whose code was not loaded is tried again."""
 
@@ -171,7 +169,7 @@ class Scheduler:
             return LOOK_INTERVAL if in_vain and was_before else 0.0
         if self._is_unsure:
             self._is_unsure = False
-            return 0.0 if self._reconsider_all(now) else self._pause(next_run, now)
+            return 0.0 if self._reconsider_all() else self._pause(next_run, now)
         return self._pause(next_run, now)
 
     def _notice_clock(self, now: float) -> None:
@@ -304,10 +302,13 @@ class Scheduler:
 
     # ---- after the clock was set back --------------------------------------------------------------
 
-    def _reconsider_all(self, now: float) -> bool:
+    def _reconsider_all(self) -> bool:
         """Look at every next tick that lies ahead; tell whether any was changed."""
         changed = []
-        for record in self._transport.schedules():
+        records = self._transport.schedules()
+        # Not before: a tick that somebody fires meanwhile is no sign of a clock that was set back.
+        now = self._clock.wall()
+        for record in records:
             if record.paused or record.broken is not None or record.next_run is None:
                 continue
             try:

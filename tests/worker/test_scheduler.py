@@ -388,6 +388,24 @@ def test_a_clock_set_back_is_noticed_though_nothing_is_due(day: Day):
     assert day.ticks("c") == [600, 1200, 1800]
 
 
+def test_a_tick_that_another_fires_meanwhile_is_no_clock_set_back(day: Day, monkeypatch: pytest.MonkeyPatch):
+    day.add(schedule=every(HOUR, anchor=NOON))
+    day.live(HOUR - 3)
+    schedules = day.transport.schedules
+
+    def slowly(names: Sequence[str] | None = None) -> list[ScheduleRecord]:
+        monkeypatch.setattr(day.transport, "schedules", schedules)
+        day.live(5)
+        return schedules(names)
+
+    monkeypatch.setattr(day.transport, "schedules", slowly)
+    unlocked: Any = Unlocked(day.transport)
+    day.another(unlocked).look()
+
+    assert day.record().last_run == NOON + HOUR
+    assert day.record().next_run == NOON + 2 * HOUR
+
+
 def test_a_clock_set_back_while_no_scheduler_ran_is_noticed_by_the_next(day: Day):
     day.add()
     day.live(60)
