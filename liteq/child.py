@@ -33,16 +33,18 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from liteq.app.opening import open_transport
+from liteq.app.reconciling import reconcile_declared
 from liteq.clock import SystemClock
-from liteq.errors import LiteqError, TimeLimitExceeded
+from liteq.errors import LiteqError, StoreBusyError, StoreFullError, TimeLimitExceeded
 from liteq.job import WorkerInfo
 from liteq.queue import Queue
 from liteq.registry import collect_tasks
 from liteq.task import Task
+from liteq.transport import Transport
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.executor import Executor
 from liteq.worker.imports import import_tasks, load_app, settings_on
-from liteq.worker.log import set_up_logging
+from liteq.worker.log import LOGGER, set_up_logging
 from liteq.worker.loop import LoopEnd, WorkerLoop
 from liteq.worker.surroundings import OwnSurroundings, Surroundings
 
@@ -171,7 +173,9 @@ def _end(status: int) -> NoReturn:
 def _work(
     config: WorkerConfig, messages: _Messages, control: _Control, surroundings: Surroundings
 ) -> LoopEnd:
-    tasks = _load_tasks(config)
+    import_tasks(config.modules)
+    app = None if config.app is None else load_app(config.app, Queue)
+    tasks = collect_tasks(config.url, None if app is None else app.registry)
     settings, visibility_timeout = _settings(config, tasks)
     described = {name: _describe(task) for name, task in tasks.items()}
 
@@ -179,6 +183,8 @@ def _work(
         messages.send("hello", holder=holder, tasks=described, visibility_timeout=visibility_timeout)
 
     with open_transport(config.url, **settings) as transport:
+        if config.declares:
+            _declare(transport, config.url, app)
         loop = WorkerLoop(
             transport,
             Executor(tasks, transport, SystemClock(), hostname=config.hostname),
@@ -208,10 +214,12 @@ def _info(config: WorkerConfig) -> WorkerInfo:
     return WorkerInfo(config.name, config.hostname, pid, config.supervisor or pid, config.queues)
 
 
-def _load_tasks(config: WorkerConfig) -> Mapping[str, Task[..., Any]]:
-    import_tasks(config.modules)
-    app = None if config.app is None else load_app(config.app, Queue)
-    return collect_tasks(config.url, None if app is None else app.registry)
+def _declare(transport: Transport, url: str, app: Queue | None) -> None:
+    """Bring the schedules that the modules declare into the store, if that can be written now."""
+    try:
+        reconcile_declared(transport, url, app)
+    except (StoreBusyError, StoreFullError) as error:
+        LOGGER.warning("The schedules that are declared here were not stored: %s", error)
 
 
 def _describe(task: Task[..., Any]) -> dict[str, object]:

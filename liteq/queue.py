@@ -16,6 +16,7 @@ from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
 from liteq.app.periodic import PeriodicWork
+from liteq.app.reconciling import reconcile_declared
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.arguments import check_function
@@ -271,8 +272,7 @@ class Queue(PeriodicWork):
             raise NotSupportedError("An eager queue needs no workers: it runs tasks at once in the caller.")
         if isinstance(queues, str):
             raise ConfigurationError(f"queues must be a list of queue names, not {queues!r}.")
-        # Imported here because programs that only enqueue have no use for them.
-        from liteq.app.reconciling import reconcile_declared
+        # Imported here because programs that only enqueue have no use for it.
         from liteq.app.starting import start_workers
 
         reconcile_declared(self.transport, self.url, self)
@@ -305,6 +305,7 @@ class Queue(PeriodicWork):
         # Imported here because programs that only enqueue have no use for it.
         from liteq.app.starting import start_scheduler
 
+        reconcile_declared(self.transport, self.url, self)
         return start_scheduler(self.store, self.registry)
 
     def close(self) -> None:

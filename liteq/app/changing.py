@@ -9,7 +9,7 @@ from typing import Any
 
 from liteq.app.declaring import find_declared
 from liteq.app.reconciling import next_tick
-from liteq.app.recurring import read_schedule, sealed, split_options
+from liteq.app.recurring import begun, read_schedule, sealed, split_options
 from liteq.app.store import Store
 from liteq.calls.calling import call_arguments
 from liteq.calls.options import Placement, decode_options, encode_options, place
@@ -61,13 +61,13 @@ class Changing:
         policy = before._replace(**{name: given[name] for name in options if name in Policy._fields})
         spec, next_run, broken = record.spec, record.next_run, record.broken
         if schedule is not None:
-            begun = read_schedule(CHANGE, schedule, form, zone).anchored(now)
-            refuse_custom(CHANGE, begun)
-            spec = encode(begun)
-            next_run = next_tick(begun, policy, now, record.last_run, record.runs)
+            changed = begun(read_schedule(CHANGE, schedule, form, zone), now)
+            refuse_custom(CHANGE, changed)
+            spec = encode(changed)
+            next_run = next_tick(changed, policy, now, record.last_run, record.runs)
             if next_run is None:
                 raise ScheduleError(
-                    f"{CHANGE}: {record.name!r} would never run: {begun} has no tick to come."
+                    f"{CHANGE}: {record.name!r} would never run: {changed} has no tick to come."
                 )
             # What was wrong with the times is wrong no more; without a call it stays what it is.
             broken = broken if record.job is None else None
@@ -163,10 +163,7 @@ class Changing:
 
     def _schedule(self, record: ScheduleRecord) -> Schedule:
         """Return when a schedule runs; an object of the user's own from where it is declared."""
-        declared = find_declared(record.name, self._store.settings.url)
-        if isinstance(declared, Custom) and encode(declared) == record.spec:
-            return declared
-        return decode(record.spec)
+        return find_declared(record) or decode(record.spec)
 
     def next_run(self, record: ScheduleRecord, now: float) -> float | None:
         """Return the next tick of a schedule that goes on now.

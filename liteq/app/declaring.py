@@ -12,9 +12,10 @@ from liteq.app.store import Store
 from liteq.canvas import Signature
 from liteq.errors import ConfigurationError, DuplicateScheduleError
 from liteq.registry import Registry
-from liteq.schedule import Schedule
+from liteq.schedule import Custom, Schedule, encode
 from liteq.signals import Signal
 from liteq.task import Task
+from liteq.timetable import ScheduleRecord
 
 __all__ = ["Declaration", "Declarations", "all_declarations", "declarations_on", "find_declared"]
 
@@ -177,18 +178,18 @@ def declarations_on(store: Store) -> list[Declarations]:
     return [each for each in _all if each.store.is_same(store)]
 
 
-def find_declared(name: str, url: str | None = None) -> Schedule | None:
-    """Return the schedule that is declared under a name in this process, with its zone; None for none.
+def find_declared(record: ScheduleRecord) -> Schedule | None:
+    """Return the object of the user's own that a stored schedule describes, from where it is declared.
 
-    Args:
-        name: the schedule's name.
-        url: the store; what queues on it declare is taken before what others do.
+    None if no code that this process has loaded declares it under that name, or it is another by now.
     """
-    found = [(each, declared) for each in _all if (declared := each.find(name)) is not None]
-    for declarations, declaration in found:
-        if url is not None and declarations.store.is_at(url):
-            return declaration.work.schedule
-    return found[0][1].work.schedule if found else None
+    for declarations in all_declarations():
+        declarations.configure()
+        found = declarations.find(record.name)
+        schedule = None if found is None else found.work.schedule
+        if isinstance(schedule, Custom) and encode(schedule) == record.spec:
+            return schedule
+    return None
 
 
 def is_again(one: Declaration, other: Declaration) -> bool:

@@ -23,7 +23,7 @@ from liteq.app.declaring import (
     duplicate,
     is_again,
 )
-from liteq.app.recurring import digest_of, make_template, sealed, unknown_task
+from liteq.app.recurring import begun, digest_of, make_template, sealed, unknown_task
 from liteq.codec.signing import Signer, is_signed, template_id
 from liteq.errors import LiteqError, StoreBusyError
 from liteq.firing import Policy, encode_policy, first_run
@@ -195,7 +195,7 @@ def _blank(wanted: Wanted) -> dict[str, Any]:
 
 def _stored(wanted: Wanted, before: ScheduleRecord, now: float) -> ScheduleRecord:
     """Return what is declared as it is to be stored in the place of what was there."""
-    schedule = _continued(wanted.schedule, before.spec) or wanted.schedule.anchored(now)
+    schedule = _continued(wanted.schedule, before.spec) or begun(wanted.schedule, now)
     spec, policy = encode(schedule), encode_policy(wanted.policy)
     broken, next_run = wanted.broken, None
     if broken is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ __all__ = [
     "CALL_OPTIONS",
     "Recurring",
     "Template",
+    "begun",
     "describe",
     "digest_of",
     "make_template",
@@ -179,6 +181,12 @@ def read_schedule(what: str, value: object, form: Mapping[str, Any], zone: tzinf
     # Whether its zone can be written down is found out here and not at the start of a worker.
     encode(schedule)
     return schedule
+
+
+def begun(schedule: Schedule, now: float) -> Schedule:
+    """Return a schedule as it begins now: an interval without an anchor gets one."""
+    # To the millisecond: finer, rounding could put the anchor after now, and it would be the first tick.
+    return schedule.anchored(math.floor(now * 1000) / 1000)
 
 
 def make_template(store: Store, work: Recurring, task: Task[..., Any] | None) -> Template:

@@ -11,7 +11,7 @@ from liteq.app.changing import CHANGE, Changing, refuse_custom
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import nearest
 from liteq.app.reconciling import TRIES, next_tick
-from liteq.app.recurring import Recurring, describe, make_template, sealed, split_options, unknown_task
+from liteq.app.recurring import Recurring, begun, describe, make_template, sealed, split_options, unknown_task
 from liteq.app.schedule_info import ScheduleInfo, info_of
 from liteq.app.store import Store
 from liteq.calls.checks import check_name
@@ -115,13 +115,13 @@ class Schedules:
         if policy.expires is None:
             policy = policy._replace(expires=template.expires)
         now = time.time()
-        begun = work.schedule.anchored(now)
-        next_run = next_tick(begun, policy, now)
+        schedule_now = begun(work.schedule, now)
+        next_run = next_tick(schedule_now, policy, now)
         if next_run is None:
             raise ScheduleError(
                 f"{what}: {work.name!r} would never run: {work.schedule} has no tick to come."
             )
-        spec = encode(begun)
+        spec = encode(schedule_now)
         record = ScheduleRecord(
             name=work.name,
             task=work.task,

@@ -8,6 +8,7 @@ import threading
 import click
 
 from liteq import __version__
+from liteq.app.reconciling import reconcile_declared
 from liteq.cli.group import INTERRUPTED
 from liteq.cli.output import print_pairs
 from liteq.cli.parameters import LEVELS, target_argument
@@ -51,7 +52,7 @@ def beat(target: str, modules: tuple[str, ...], loglevel: str) -> None:
     with where.open(create=where.app is not None or bool(named)) as transport:
         import_tasks(named if named or where.app is not None else recorded_modules(transport))
         code = LoadedCode(where.url, prefer=None if where.app is None else where.app.registry)
-        # Here, what the modules declare is reconciled with the file.
+        reconcile_declared(transport, where.url, where.app)
         click.echo(f"liteq {__version__}, pid {os.getpid()}")
         print_pairs([(f"  {name}", value) for name, value in transport.describe()])
         _run(Scheduler(transport, code=code))

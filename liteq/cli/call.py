@@ -25,7 +25,7 @@ from liteq.job import JobFilter, NewJob
 from liteq.queue import Queue
 from liteq.transport import Transport
 
-__all__ = ["call"]
+__all__ = ["call", "read_given", "read_time", "refuse_if_signed"]
 
 LATEST_JOBS = 50
 """How many of the last jobs are looked at to find one of the task."""
@@ -68,9 +68,9 @@ def call(
     options (queue, priority, serializer, max_crashes ...) are not known, nor is a signing key. With an
     application they are.
     """
-    args = _given("ARGS", [_value(word) for word in words], "--args", args_json, list)
-    kwargs = _given("-k", dict(map(_pair, named)), "--kwargs", kwargs_json, dict)
-    options["eta"] = None if options["eta"] is None else _time("--eta", options["eta"])
+    args = read_given("ARGS", [_value(word) for word in words], "--args", args_json, list)
+    kwargs = read_given("-k", dict(map(_pair, named)), "--kwargs", kwargs_json, dict)
+    options["eta"] = None if options["eta"] is None else read_time("--eta", options["eta"])
     options["expires"] = None if options["expires"] is None else _seconds_or_time(options["expires"])
     where = resolve(target)
     with where.open() if where.app is None else where.app.transport as transport:
@@ -105,7 +105,7 @@ def _call_by_name(
             f"The encoded arguments of {task} take {len(payload):,} bytes, and {MAX_PAYLOAD:,} are allowed. "
             "Nothing was stored. Pass a path or a key instead of the data."
         )
-    _refuse_if_signed(transport, task)
+    refuse_if_signed(transport, task)
     now = time.time()
     job = NewJob(
         id=new_id() if placed.task_id is None else placed.task_id,
@@ -125,7 +125,7 @@ def _call_by_name(
     return job.id
 
 
-def _refuse_if_signed(transport: Transport, task: str) -> None:
+def refuse_if_signed(transport: Transport, task: str) -> None:
     """Refuse to enqueue what no worker would run, as far as the latest jobs tell."""
     found = transport.find(JobFilter(limit=LATEST_JOBS))
     latest = next((job for job in found if job.task == task), None)
@@ -159,7 +159,7 @@ def _pair(text: str) -> tuple[str, Any]:
     return name, _value(value)
 
 
-def _given(single: str, values: Any, option: str, text: str | None, kind: type[Any]) -> Any:
+def read_given(single: str, values: Any, option: str, text: str | None, kind: type[Any]) -> Any:
     """Return what was given one by one or as one JSON text."""
     if text is None:
         return values
@@ -174,7 +174,8 @@ def _given(single: str, values: Any, option: str, text: str | None, kind: type[A
     return value
 
 
-def _time(option: str, text: str) -> datetime:
+def read_time(option: str, text: str) -> datetime:
+    """Return the time that an option gives as ISO 8601."""
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
@@ -185,4 +186,4 @@ def _seconds_or_time(text: str) -> float | datetime:
     try:
         return float(text)
     except ValueError:
-        return _time("--expires", text)
+        return read_time("--expires", text)

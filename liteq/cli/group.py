@@ -12,7 +12,7 @@ from click.exceptions import Exit
 
 from liteq.errors import LiteqError
 
-__all__ = ["CANNOT", "INTERRUPTED", "NO", "CannotError", "LazyGroup"]
+__all__ = ["CANNOT", "INTERRUPTED", "NO", "CannotError", "LazyGroup", "ListingGroup"]
 
 NO = 1
 """The exit status of a command that was asked something, and the answer is no."""
@@ -77,6 +77,19 @@ class LazyGroup(click.Group):
             raise CannotError(" ".join(f"{type(error).__name__}: {error}".split())) from error
         except KeyboardInterrupt:
             raise Exit(INTERRUPTED) from None
+
+
+class ListingGroup(click.Group):
+    """Takes the subcommand before or after TARGET; without one it lists."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the subcommand first."""
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            if len(args) > 1 and args[1] in self.commands:
+                args = [args[1], args[0], *args[2:]]
+            else:
+                args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def _in_one_line(error: click.UsageError) -> CannotError:

@@ -17,7 +17,7 @@ from liteq.cli.describing import (
     state_of,
     summary,
 )
-from liteq.cli.group import NO
+from liteq.cli.group import NO, ListingGroup
 from liteq.cli.output import clean, clean_lines, moment, print_json, print_pairs, print_table, written
 from liteq.cli.parameters import json_option, named_states, queues_option, target_argument
 from liteq.cli.target import resolve
@@ -34,20 +34,7 @@ EVERYTHING = 2**31 - 1
 task_option = click.option("--task", "tasks", multiple=True, help="Of this task; may be given again.")
 
 
-class JobsGroup(click.Group):
-    """Takes the subcommand before or after TARGET; without one it lists."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the subcommand first."""
-        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
-            if len(args) > 1 and args[1] in self.commands:
-                args = [args[1], args[0], *args[2:]]
-            else:
-                args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=JobsGroup)
+@click.group(cls=ListingGroup)
 def jobs() -> None:
     """List and show jobs, and put failed ones back.
 

@@ -24,6 +24,7 @@ __all__ = ["main"]
         "result": "liteq.cli.result",
         "inspect": "liteq.cli.inspect",
         "jobs": "liteq.cli.jobs",
+        "schedules": "liteq.cli.schedules",
         "purge": "liteq.cli.purge",
         "doctor": "liteq.cli.doctor",
         "bench": "liteq.bench.command",

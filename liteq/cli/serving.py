@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 import click
 
 from liteq import __version__
+from liteq.app.reconciling import reconcile_declared
 from liteq.cli.group import INTERRUPTED
 from liteq.cli.output import print_pairs
 from liteq.queue import Queue
@@ -91,6 +93,11 @@ def serve_with_processes(
     # Imported here because a lone worker has no use for it.
     from liteq.worker.supervisor import Supervisor
 
+    # Whoever has imported all that declares schedules brings them into the store.
+    if app is None or config.modules:
+        config = replace(config, declares=True)
+    else:
+        reconcile_declared(transport, config.url, app)
     scheduler = _scheduler(transport, config, app, lambda: import_tasks(config.modules)) if beat else None
     supervisor = Supervisor(transport, config, concurrency, scheduler=scheduler)
     stopping = Stopping(supervisor.stop, supervisor.kill)
@@ -135,6 +142,7 @@ def serve_alone(
     from liteq.worker.solo import SoloWorker
 
     import_tasks(config.modules)
+    reconcile_declared(transport, config.url, app)
     tasks = collect_tasks(config.url, None if app is None else app.registry)
     worker = SoloWorker(transport, tasks, config, _scheduler(transport, config, app) if beat else None)
     # Nothing less ends a task that runs in this thread; whoever works next recovers its job.

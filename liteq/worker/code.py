@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from liteq.app.declaring import find_declared
 from liteq.codec.signing import Signer
 from liteq.errors import LiteqError
 from liteq.registry import Registry, find_task
@@ -15,10 +16,6 @@ __all__ = ["FindSchedule", "LoadedCode"]
 
 FindSchedule = Callable[[ScheduleRecord], Schedule | None]
 """Returns the schedule that the code in this process declares under the record's name, if it does."""
-
-
-def _find_nothing(record: ScheduleRecord) -> Schedule | None:
-    return None
 
 
 class LoadedCode:
@@ -39,7 +36,7 @@ class LoadedCode:
         *,
         prefer: Registry | None = None,
         load: Callable[[], None] | None = None,
-        find_schedule: FindSchedule = _find_nothing,
+        find_schedule: FindSchedule = find_declared,
     ) -> None:
         self._url = url
         self._prefer = prefer

@@ -49,6 +49,8 @@ class WorkerConfig:
             says, if it is on this store, else a minute.
         max_jobs: end after this many jobs, to be replaced by a fresh process; None for never.
         drain: tell the supervisor whenever nothing is ready to run.
+        declares: bring the schedules that the modules declare into the store, before anything else; only
+            the supervisor's first process does.
     """
 
     url: str
@@ -63,6 +65,7 @@ class WorkerConfig:
     visibility_timeout: float | None = None
     max_jobs: int | None = None
     drain: bool = False
+    declares: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a dict of JSON values."""

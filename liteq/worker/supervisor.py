@@ -78,8 +78,7 @@ class Supervisor:
         self._config = config
         self._clock: Clock = SystemClock() if clock is None else clock
         self._positions = [
-            Position(replace(config, name=f"{config.name}-{number}"), self._clock)
-            for number in range(1, concurrency + 1)
+            Position(_numbered(config, number), self._clock) for number in range(1, concurrency + 1)
         ]
         self._events: SimpleQueue[Said | Exited | None] = SimpleQueue()
         self._visibility_timeout = config.visibility_timeout or DEFAULT_VISIBILITY_TIMEOUT
@@ -255,6 +254,7 @@ class Supervisor:
             case "hello":
                 process.holder = int(message["holder"])
                 process.tasks = message["tasks"]
+                position.config = replace(position.config, declares=False)
                 self.tasks.update(process.tasks)
                 self._adopt(float(message["visibility_timeout"]))
                 position.welcome()
@@ -368,3 +368,8 @@ class Supervisor:
         if living:
             self._transport.renew(living, self._visibility_timeout, self._clock.wall())
         return self._heartbeat
+
+
+def _numbered(config: WorkerConfig, number: int) -> WorkerConfig:
+    """Return what the supervisor's process of that number is told."""
+    return replace(config, name=f"{config.name}-{number}", declares=config.declares and number == 1)

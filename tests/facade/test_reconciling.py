@@ -59,6 +59,12 @@ def test_what_is_new_is_added_and_its_interval_begins_now():
     assert (record.module, record.created, record.job, record.paused) == ("shop@/srv", NOW, JOB, False)
 
 
+@pytest.mark.parametrize("fraction", [0.7450907, 0.3786926, 0.9999999, 0.0000004, 0.123])
+def test_an_interval_has_its_first_tick_one_interval_after_it_begins(fraction: float):
+    (record,) = stored(wanted(), now=NOW + fraction)
+    assert record.next_run == pytest.approx(NOW + fraction + 60, abs=0.002)
+
+
 def test_what_is_declared_as_before_is_left_as_it_is_with_all_that_was_changed_since():
     (record,) = stored(wanted())
     changed = replace(record, paused=True, spec="other", policy="other", runs=5, last_run=NOW + 1)
