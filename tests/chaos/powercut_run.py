@@ -297,7 +297,7 @@ def record(
 
     def noted(self: Database, unit: Unit) -> None:
         commit(self, unit)
-        recorder.note_commit(unit.connection)
+        recorder.note_commit(self._connection(unit.own))
 
     Database._commit = noted
     if fault:

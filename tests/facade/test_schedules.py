@@ -103,7 +103,7 @@ def test_an_interval_begins_when_it_is_added(queue: Queue, report: Task[..., Any
     info = queue.schedules.add(60, report.s())
     after = datetime.now(UTC)
     assert info.next_run is not None
-    minute, rounding = timedelta(seconds=60), timedelta(microseconds=1)
+    minute, rounding = timedelta(seconds=60), timedelta(milliseconds=1)
     assert before + minute - rounding <= info.next_run <= after + minute
 
 
