@@ -28,7 +28,20 @@ WORKLOADS = [
     "end to end",
 ]
 SMALL = ("--jobs", "300", "--rounds", "1", "--idle", "0.1", "--durability", "normal")
-TINY = ("--jobs", "40", "--rounds", "1", "--seconds", "1", "--backlog", "1200", "--durability", "normal")
+TINY = (
+    "--jobs",
+    "40",
+    "--rounds",
+    "1",
+    "--idle",
+    "0.1",
+    "--seconds",
+    "1",
+    "--backlog",
+    "1200",
+    "--durability",
+    "normal",
+)
 SECONDS = 120
 
 
@@ -113,7 +126,7 @@ def test_the_figures_are_there_as_json_too(tmp_path: Path):
 @pytest.fixture(scope="module")
 def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("thorough")
-    names = ("backlog", "growth", "long-job", "producers")
+    names = ("delays", "schedules", "backlog", "growth", "long-job", "producers")
     chosen = [part for name in names for part in ("--only", name)]
     finished = run_bench(folder, "--json", *chosen, size=TINY)
     assert finished.returncode == 0, finished.stderr
@@ -123,8 +136,21 @@ def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_only_what_was_asked_for_is_measured(thorough: dict[str, Any]):
-    assert set(thorough) == {"system", "plan", "throughput", "backlog", "growth", "long_job", "producers"}
+    measured = {"delays", "schedules", "backlog", "growth", "long_job", "producers"}
+    assert set(thorough) == {"system", "plan", "throughput", *measured}
     assert thorough["throughput"] == []
+
+
+def test_delayed_jobs_do_not_begin_before_their_time(thorough: dict[str, Any]):
+    delays = thorough["delays"]
+    assert delays["jobs"] == 40
+    assert 0 <= delays["p50"] <= delays["p95"] <= delays["p99"]
+
+
+def test_many_schedules_are_compared_with_few(thorough: dict[str, Any]):
+    schedules = thorough["schedules"]
+    assert (schedules["few"]["schedules"], schedules["many"]["schedules"]) == (10, 10_000)
+    assert schedules["tick_ratio"] == pytest.approx(schedules["many"]["tick"] / schedules["few"]["tick"])
 
 
 def test_a_large_file_is_compared_with_a_small_one(thorough: dict[str, Any]):

@@ -19,6 +19,7 @@ from liteq.bench.plan import Plan
 from liteq.bench.report import Figures, Report
 from liteq.bench.sharing import measure_long_job, measure_producers, measure_scaling
 from liteq.bench.startup import measure_startup
+from liteq.bench.timing import measure_delays, measure_schedules
 from liteq.bench.waiting import measure_idleness, measure_latency
 from liteq.errors import StoreError
 
@@ -55,6 +56,8 @@ OTHERS: dict[str, Callable[[Plan], Figures]] = {
     "latency": measure_latency,
     "idle": measure_idleness,
     "startup": measure_startup,
+    "delays": measure_delays,
+    "schedules": measure_schedules,
     "backlog": measure_backlog,
     "growth": measure_growth,
     "long-job": measure_long_job,

@@ -24,7 +24,7 @@ from liteq.timetable import ScheduleRecord
 from liteq.transport import Transport
 from liteq.transports.sqlite.transport import SqliteTransport
 
-__all__ = ["Row", "judge", "prove"]
+__all__ = ["Row", "add_schedules", "judge", "prove", "read_rows"]
 
 SCHEDULES = 20
 PERIOD = 1.0
@@ -81,13 +81,13 @@ def prove(size: int, seed: int) -> Proof:
     with ground(CHAOS_DURABILITY="normal", CHAOS_BUSY="30") as crew:
         transport = SqliteTransport(crew.folder / "queue.db", create=False)
         try:
-            _add_schedules(transport)
+            add_schedules(transport, time.time())
             season = _Season(crew, chooser, MANY if size >= LONG else FEW)
             season.run(size)
             until = time.time()
             _wait_for_ticks(crew, transport, until)
             season.end()
-            rows, records = _rows(transport), transport.schedules()
+            rows, records = read_rows(transport), transport.schedules()
             problems += judge(rows, records, until)
             handovers = [_handover(rows, killed) for killed in season.leaders_killed]
             late = [row.enqueued - row.tick for row in rows]
@@ -169,11 +169,10 @@ class _Season:
             self.leaders_killed.append(time.time())
 
 
-def _add_schedules(transport: Transport) -> None:
-    """Store the schedules, with ticks at different fractions of the second."""
+def add_schedules(transport: Transport, now: float) -> None:
+    """Store the schedules as of a moment, with ticks at different fractions of the second."""
     records = []
     for number in range(SCHEDULES):
-        now = time.time()
         begins = int(now) - 1 + number / SCHEDULES
         schedule = every(PERIOD, anchor=begins)
         first = first_run(schedule, Policy(), now)
@@ -200,7 +199,8 @@ def _wait_for_ticks(crew: Crew, transport: Transport, until: float) -> None:
     crew.wait_until(have_come, "the last ticks were not fired")
 
 
-def _rows(transport: Transport) -> list[Row]:
+def read_rows(transport: Transport) -> list[Row]:
+    """Return the jobs of all ticks."""
     rows = []
     for job in transport.find(JobFilter(limit=1_000_000)):
         headers = decode_options(job.options).headers
