@@ -30,6 +30,7 @@ import pytest
 import liteq
 from liteq.app.conf import TaskOptions
 from liteq.calls.options import CallOptions
+from liteq.calls.policies import PolicyOptions
 from liteq.cli.main import main
 from liteq.lifecycle import Event
 from liteq.states import State
@@ -220,6 +221,10 @@ def test_every_option_of_a_task_is_documented():
 
 def test_every_option_of_a_call_is_documented():
     assert undocumented(CallOptions.__annotations__, "guides/tasks.md") == []
+
+
+def test_every_policy_of_a_schedule_is_documented():
+    assert undocumented(PolicyOptions.__annotations__, "guides/schedules.md") == []
 
 
 def test_every_setting_of_a_queue_is_documented():
