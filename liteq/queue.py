@@ -289,7 +289,8 @@ class Queue(PeriodicWork):
     def start_scheduler(self) -> Workers:
         """Start a scheduler in a thread of this process, for programs without workers.
 
-        Workers run one too, unless they are told not to.
+        What is declared with this queue is brought into the store first. Workers run one too, unless they
+        are told not to.
 
         Returns:
             A context manager; leaving its block, or `stop()`, ends the thread.

@@ -9,6 +9,7 @@ as that program runs it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -52,13 +53,12 @@ def declaring_place(is_asked: bool = False) -> Place:
         frame = frame.f_back
     if frame is None:
         return Place("<unknown>", 0, "__main__@")
-    facts = frame.f_globals
-    name = str(facts.get("__name__") or "__main__")
-    home = home_of(name, facts)
-    owner = f"{home.module}@{home.root or ''}"
-    if not (is_asked or _is_being_imported(frame, facts)):
+    file, line, run = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__spec__")
+    importing = None if is_asked else _being_imported(frame)
+    owner = _owner((importing or frame).f_globals)
+    if importing is None and not is_asked:
         owner += f"\n{_program() or _NOBODY}"
-    return Place(frame.f_code.co_filename, frame.f_lineno, owner, facts.get("__spec__"))
+    return Place(file, line, owner, run)
 
 
 def same_place(one: Place, other: Place) -> bool:
@@ -111,12 +111,16 @@ def _is_ours(frame: FrameType) -> bool:
     return name == "liteq" or name.startswith("liteq.")
 
 
-def _is_being_imported(frame: FrameType | None, facts: dict[str, Any]) -> bool:
-    """Tell whether a module's own text is running, for its import."""
-    if facts.get("__name__") in ("__main__", "__mp_main__"):
-        return False
+def _owner(facts: Mapping[str, Any]) -> str:
+    home = home_of(str(facts.get("__name__") or "__main__"), facts)
+    return f"{home.module}@{home.root or ''}"
+
+
+def _being_imported(frame: FrameType | None) -> FrameType | None:
+    """Return the module, by its frame, whose import has led here; None if none has."""
     while frame is not None:
-        if frame.f_code.co_name == "<module>" and frame.f_globals is facts:
-            return True
+        name = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "<module>" and not _is_ours(frame):
+            return None if name in ("__main__", "__mp_main__") else frame
         frame = frame.f_back
-    return False
+    return None

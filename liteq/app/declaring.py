@@ -161,7 +161,7 @@ class Declarations:
 
     def _other(self, declaration: Declaration) -> Declaration | None:
         """Return what has this name in this program, unless it is this declaration, made again."""
-        for declarations in (self, *(each for each in _all if each.store.is_same(self.store))):
+        for declarations in (self, *declarations_on(self.store)):
             found = declarations._declared.get(declaration.work.name)
             if found is not None and not is_again(found, declaration):
                 return found
@@ -175,7 +175,7 @@ def all_declarations() -> list[Declarations]:
 
 def declarations_on(store: Store) -> list[Declarations]:
     """Return what is declared with the queues of this process that are on a store."""
-    return [each for each in _all if each.store.is_same(store)]
+    return [each for each in all_declarations() if each.store.is_same(store)]
 
 
 def find_declared(record: ScheduleRecord) -> Schedule | None:

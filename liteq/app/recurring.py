@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -244,7 +243,7 @@ def digest_of(schedule: Schedule, policy: Policy, task: str, job: NewJob | None)
         job: what it enqueues, unsigned; None if that cannot be told.
     """
     parts = [encode(schedule), encode_policy(policy), task, repr(job)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return _sha256(json.dumps(parts))[:32]
 
 
 # ---- the parts -------------------------------------------------------------------------------------
@@ -286,8 +285,14 @@ def _short(name: str) -> str:
     name = name.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     if len(name) <= _LONGEST_NAME:
         return name
-    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: _LONGEST_NAME - 12]}... {mark}"
+    return f"{name[: _LONGEST_NAME - 12]}... {_sha256(name)[:8]}"
+
+
+def _sha256(text: str) -> str:
+    # Imported here because programs that only enqueue have no use for it.
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def unknown_task(task: str, known: list[str], where: str) -> str:

@@ -392,6 +392,24 @@ def test_a_declaration_made_at_import_belongs_to_its_module(tmp_path: Path, monk
         del sys.modules["declares_at_import"]
 
 
+def test_one_that_a_library_makes_for_a_module_belongs_to_the_module_that_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "declaring_library.py").write_text("def setup(q): q.add_periodic_task(1, 't', name='x')\n")
+    (tmp_path / "library_user.py").write_text(
+        "import declaring_library\nfrom liteq import Queue\n"
+        "q = Queue('memory://')\ndeclaring_library.setup(q)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = __import__("library_user")
+    try:
+        place = declaration_of(module.q).place
+        assert place.owner == f"library_user@{tmp_path}"
+        assert (Path(place.file).name, place.line) == ("declaring_library.py", 1)
+    finally:
+        del sys.modules["library_user"], sys.modules["declaring_library"]
+
+
 def test_one_made_later_belongs_to_this_program_and_one_made_on_request_to_its_module(queue: Queue):
     @queue.on_after_configure.connect
     def setup(sender: Queue, **kwargs: Any) -> None:

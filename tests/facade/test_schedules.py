@@ -359,3 +359,10 @@ def test_without_the_key_it_can_be_paused_but_neither_changed_nor_run(tmp_path: 
             other.transport.save_schedules([replace(forged, revision=there.revision)])
         with pytest.raises(ScheduleError, match="signature does not match"):
             owner.schedules.run_now("x")
+
+
+def test_an_eager_queue_declares_and_stores_nothing():
+    queue = Queue("memory://", eager=True)
+    queue.add_periodic_task(1, "t", name="x")
+    with pytest.raises(NotSupportedError, match="eager"):
+        queue.schedules.list()

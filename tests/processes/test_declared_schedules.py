@@ -234,3 +234,25 @@ def test_the_list_of_a_running_program_is_changed_from_the_command_line_at_once(
     ask("pause", "queue.db", "a")
     runs = ask("queue.db")[0]["runs"]
     assert ask("show", "queue.db", "a")["runs"] == runs
+
+
+def test_a_queue_in_memory_fires_what_is_declared_with_it():
+    with Queue("memory://") as queue:
+
+        @queue.periodic(0.1, name="often")
+        @queue.task(name="memory.note")
+        def note() -> None: ...
+
+        with queue.start_workers(1):
+            wait_until(lambda: queue.schedules.get("often").runs > 1)
+
+
+def test_start_scheduler_stores_and_fires_what_is_declared(tmp_path: Path):
+    with Queue(tmp_path / "queue.db") as queue:
+
+        @queue.periodic(0.1, name="often")
+        @queue.task(name="file.note")
+        def note() -> None: ...
+
+        with queue.start_scheduler():
+            wait_until(lambda: queue.schedules.get("often").runs > 1)
