@@ -290,7 +290,7 @@ def _wanted(
                 policy = policy._replace(expires=template.expires)
         except LiteqError as error:
             broken = str(error)
-    digest = digest_of(work.schedule, policy, work.task, job)
+    digest = digest_of(work, policy, job)
     return Wanted(
         work.name, work.task, work.schedule, policy, job, signer, declaration.place.owner, digest, broken
     )

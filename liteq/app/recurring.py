@@ -233,16 +233,18 @@ def sealed(job: NewJob, name: str, spec: str, signer: Signer | None) -> NewJob:
     return job._replace(options=signed)
 
 
-def digest_of(schedule: Schedule, policy: Policy, task: str, job: NewJob | None) -> str:
+def digest_of(work: Recurring, policy: Policy, job: NewJob | None) -> str:
     """Return what tells one declaration from a changed one.
 
     Args:
-        schedule: when it runs, without the anchor that an interval gets when it is stored.
-        policy: its policy.
-        task: the task's name.
+        work: what is declared.
+        policy: the policy that comes of it.
         job: what it enqueues, unsigned; None if that cannot be told.
     """
-    parts = [encode(schedule), encode_policy(policy), task, repr(job)]
+    if job is not None:
+        args, kwargs = _steady(work.args), _steady(work.kwargs)
+        job = job._replace(payload=encode_call(get_codec(job.codec), args, kwargs))
+    parts = [encode(work.schedule), encode_policy(policy), work.task, repr(job)]
     return _sha256(json.dumps(parts))[:32]
 
 
@@ -278,6 +280,15 @@ def _called(
 def _shown(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     shown = [repr(value) for value in args]
     return ", ".join([*shown, *(f"{name}={value!r}" for name, value in kwargs.items())])
+
+
+def _steady(value: Any) -> Any:
+    """Return a value with its sets in an order that is the same in every process."""
+    if isinstance(value, set | frozenset):
+        return ["set", *sorted(map(_steady, value), key=repr)]
+    if type(value) is dict:
+        return {key: _steady(each) for key, each in value.items()}
+    return type(value)(map(_steady, value)) if type(value) in (list, tuple) else value
 
 
 def _short(name: str) -> str:

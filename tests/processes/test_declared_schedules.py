@@ -145,6 +145,16 @@ def test_a_change_at_run_time_survives_until_the_declaration_changes(stage: Stag
     assert not found["b"].paused
 
 
+def test_a_set_among_the_arguments_is_the_same_in_every_program(stage: Stage):
+    stage.write("shop", "q.add_periodic_task(60, note.s({'a', 'b', 'c', 'd', 'e'}), name='a')")
+    for _ in range(3):
+        stage.work("shop")
+        with Queue(stage.file) as queue:
+            queue.schedules.pause("a")
+    stage.work("shop")
+    assert stage.schedules()["a"].paused
+
+
 def test_a_handler_of_on_after_configure_declares_in_every_program(stage: Stage):
     handler = "@q.on_after_configure.connect\ndef setup(sender, **kwargs):\n    "
     stage.write("shop", handler + declare("a").replace("q.", "sender."))
