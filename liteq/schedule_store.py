@@ -34,8 +34,9 @@ class ScheduleStore(ABC):
         """Store schedules in one transaction, each where the store has it at the revision that it says.
 
         Revision 0 stands for one that is not there. What is stored has the next revision. For each record,
-        False if somebody else was faster; then nothing of that record is stored. Wakes the schedulers after
-        the commit if anything was.
+        False if somebody else was faster; then nothing of that record is stored. Where a task was declared to
+        live is stored with a schedule that has a job of it. Wakes the schedulers after the commit if anything
+        was stored.
         """
 
     @abstractmethod

@@ -126,7 +126,7 @@ class Transport(ScheduleStore):
 
     @abstractmethod
     def declare(self, origin: TaskOrigin) -> None:
-        """Remember where a task lives; stored together with the next job of that task. No I/O."""
+        """Remember where a task lives; stored with the next job or schedule of that task. No I/O."""
 
     @abstractmethod
     def enqueue(self, jobs: Sequence[NewJob], now: float) -> list[bool]:

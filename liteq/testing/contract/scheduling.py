@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from liteq.job import NewJob
+from liteq.job import NewJob, TaskOrigin
 from liteq.schedule_store import REPLACED
 from liteq.states import PENDING, REVOKED, STARTED
 from liteq.testing.contract.base import (
@@ -122,6 +122,16 @@ class SchedulingContract(Contract):
         transport.remove_schedules(["a"])
         assert transport.save_schedules([seen]) == [False]
         assert transport.save_schedules([new_schedule("a")]) == [True]
+
+    def test_where_a_task_lives_is_stored_with_its_schedule(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        origins = [TaskOrigin(task, "shop", "/root", "/root/run") for task in ("add", "mul")]
+        for origin in origins:
+            transport.declare(origin)
+        broken = new_schedule("b", task="mul", job=None, broken="why")
+        transport.save_schedules([new_schedule("a"), broken])
+        assert second.origins() == origins[:1]
 
     # ---- what is due -----------------------------------------------------------------------------
 

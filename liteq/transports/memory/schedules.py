@@ -18,6 +18,7 @@ class KeptSchedules(ScheduleStore):
     """The schedules of one memory store."""
 
     _verb: Callable[[], AbstractContextManager[Stations]]
+    _note_origin: Callable[[str], None]
 
     def schedules(self, names: Sequence[str] | None = None) -> list[ScheduleRecord]:
         with self._verb() as stations:
@@ -26,7 +27,11 @@ class KeptSchedules(ScheduleStore):
 
     def save_schedules(self, records: Sequence[ScheduleRecord]) -> list[bool]:
         with self._verb() as stations:
-            return [_save(stations, record) for record in records]
+            saved = [_save(stations, record) for record in records]
+            for record, done in zip(records, saved, strict=True):
+                if done and record.job is not None:
+                    self._note_origin(record.task)
+            return saved
 
     def remove_schedules(self, names: Sequence[str]) -> list[bool]:
         with self._verb() as stations:

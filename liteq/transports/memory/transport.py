@@ -90,9 +90,13 @@ class MemoryTransport(KeptSchedules, Transport):
         with self._verb() as stations:
             stored = [stations.store(job, now) for job in jobs]
             for job, was_stored in zip(jobs, stored, strict=True):
-                if was_stored and job.task in self._declared:
-                    self._origins[job.task] = self._declared.pop(job.task)
+                if was_stored:
+                    self._note_origin(job.task)
             return stored
+
+    def _note_origin(self, task: str) -> None:
+        if task in self._declared:
+            self._origins[task] = self._declared.pop(task)
 
     # ---- working ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from liteq.timetable import Firing, ScheduleRecord
 from liteq.transports.sqlite import managing
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
+from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
 
 __all__ = ["StoredSchedules", "count_broken"]
@@ -66,6 +67,7 @@ class StoredSchedules(ScheduleStore):
 
     _database: Database
     _bells: Doorbells
+    _lanes: Lanes
     _insert: Callable[[Unit, Sequence[NewJob], float], list[bool]]
 
     def schedules(self, names: Sequence[str] | None = None) -> list[ScheduleRecord]:
@@ -81,6 +83,10 @@ class StoredSchedules(ScheduleStore):
         with self._database.write() as unit:
             cursor = unit.connection.cursor()
             saved = [_save(cursor, record) for record in records]
+            for record, done in zip(records, saved, strict=True):
+                if done and record.job is not None:
+                    # Where the task lives is stored with its lane, for workers that are given the file only.
+                    self._lanes.number(unit, record.job.queue, record.task)
             if any(saved):
                 unit.after_commit.append(self._bells.ring_for_schedules)
         return saved
