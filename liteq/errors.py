@@ -39,7 +39,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
         └── MaxRetriesExceededError          `self.retry()` with no attempt left
 
 Three more are raised *by tasks* to steer their own job, and are no errors to a caller: `Retry`,
-`Reject` and `Ignore` (all `TaskSignal`).
+`Reject` and `Ignore` (all `TaskSignal`). What is no error, but has no effect, is told as a `LiteqWarning`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ __all__ = [
     "ImportGuardError",
     "LeaseLostError",
     "LiteqError",
+    "LiteqWarning",
     "MaxRetriesExceededError",
     "NewerStoreError",
     "NotAQueueError",
@@ -89,6 +90,10 @@ __all__ = [
 
 class LiteqError(Exception):
     """The root of everything that liteq raises."""
+
+
+class LiteqWarning(UserWarning):
+    """What a program asks for has no effect here; the message says what to write instead."""
 
 
 class ConfigurationError(LiteqError, ValueError):

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar
 from liteq.app.bulk import enqueue_signatures
 from liteq.app.conf import QueueSettings, SigningKey, TaskOptions, TaskSettings, queue_settings
 from liteq.app.declaring import Declarations
+from liteq.app.elsewhere import task_elsewhere
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
@@ -21,6 +22,7 @@ from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.arguments import check_function
 from liteq.calls.checks import check_flag, check_name, check_whole
+from liteq.calls.options import CallOptions
 from liteq.canvas import Signature
 from liteq.codec import get_codec
 from liteq.errors import ConfigurationError, NotSupportedError
@@ -213,6 +215,32 @@ class Queue(PeriodicWork):
         """
         refuse_while_importing("enqueue_many()")
         return enqueue_signatures(self.store, signatures, check_flag("atomic", atomic))
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[Any]:
+        """Enqueue a call of a task by its name, whether or not this program has the task.
+
+        Of one that is registered elsewhere nothing is known here: its arguments are not checked, and its own
+        options (queue, priority, serializer, max_crashes ...) do not apply.
+
+        Args:
+            name: the task's name.
+            args: the positional arguments.
+            kwargs: the arguments by name.
+            options: see `CallOptions`.
+
+        Raises:
+            NotSupportedError: an eager queue that does not have the task.
+            LiteqError: as `Task.apply_async`.
+        """
+        known = self.registry.tasks
+        task = known.get(check_name("name", name)) or task_elsewhere(name, self.store, known)
+        return task.apply_async(args, kwargs, **options)
 
     @contextmanager
     def transaction(self) -> Iterator[user_connection.Connection]:

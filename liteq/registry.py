@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from liteq.app.naming import definition_of, nearest
 from liteq.errors import DuplicateTaskError, UnknownTaskError
 from liteq.task import Task
 
-__all__ = ["Registry", "all_registries", "collect_tasks", "find_task"]
+__all__ = [
+    "Latecomer",
+    "Registry",
+    "all_registries",
+    "await_latecomers",
+    "collect_tasks",
+    "expect",
+    "find_task",
+]
 
 _registries: WeakSet[Registry] = WeakSet()
 
@@ -52,8 +60,30 @@ class Registry:
         return task
 
 
+class Latecomer(Protocol):
+    """An application that makes its queue, and registers its tasks there, only when somebody needs them."""
+
+    def finalize(self) -> object:
+        """Register them now, if that has not been done."""
+
+
+_latecomers: WeakSet[Latecomer] = WeakSet()
+
+
+def expect(application: Latecomer) -> None:
+    """Let an application register its tasks before anybody asks which ones there are."""
+    _latecomers.add(application)
+
+
+def await_latecomers() -> None:
+    """Let all of them register their tasks and declare their schedules."""
+    for application in list(_latecomers):
+        application.finalize()
+
+
 def all_registries() -> list[Registry]:
     """Return the registry of every queue that is alive in this process."""
+    await_latecomers()
     return list(_registries)
 
 

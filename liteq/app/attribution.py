@@ -9,17 +9,21 @@ as that program runs it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 from liteq.app.naming import home_of
 
-__all__ = ["Place", "declaring_place", "is_loaded", "module_of", "same_place"]
+__all__ = ["Place", "declaring_from", "declaring_place", "is_loaded", "module_of", "same_place"]
 
 _NOBODY = "-"
 """The program of what is typed in, which does not come again."""
+
+
+_pinned: list[Place] = []
 
 
 class Place(NamedTuple):
@@ -48,6 +52,8 @@ def declaring_place(is_asked: bool = False) -> Place:
     Args:
         is_asked: the code was called for its declarations, as each program that imports it does.
     """
+    if _pinned:
+        return _pinned[-1]
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_ours(frame):
         frame = frame.f_back
@@ -59,6 +65,16 @@ def declaring_place(is_asked: bool = False) -> Place:
     if importing is None and not is_asked:
         owner += f"\n{_program() or _NOBODY}"
     return Place(file, line, owner, run)
+
+
+@contextmanager
+def declaring_from(place: Place) -> Iterator[None]:
+    """Let what is declared in the block have been declared at a place that was noted before."""
+    _pinned.append(place)
+    try:
+        yield
+    finally:
+        _pinned.pop()
 
 
 def same_place(one: Place, other: Place) -> bool:

@@ -28,6 +28,7 @@ from liteq.zones import read_zone
 
 __all__ = [
     "MEMORY_URL",
+    "SERVED",
     "QueueSettings",
     "SigningKey",
     "TaskOptions",
@@ -41,7 +42,7 @@ SigningKey = bytes | str | Sequence[bytes | str] | None
 
 MEMORY_URL = "memory://"
 _SQLITE = "sqlite:///"
-_SERVED = f"A queue can be a file's path, {_SQLITE}path, or {MEMORY_URL}"
+SERVED = f"A queue can be a file's path, {_SQLITE}path, or {MEMORY_URL}"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 DURABILITIES = ("full", "normal")
@@ -133,16 +134,16 @@ def absolute_url(url: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(url) if isinstance(url, str | os.PathLike) else url
     if not isinstance(text, str):
-        raise ConfigurationError(f"A queue's url must be a string or a path, not {url!r}. {_SERVED}.")
+        raise ConfigurationError(f"A queue's url must be a string or a path, not {url!r}. {SERVED}.")
     if not text or "\0" in text or text == ":memory:" or text.startswith("file:"):
-        raise ConfigurationError(f"{text!r} names no queue file. {_SERVED}.")
+        raise ConfigurationError(f"{text!r} names no queue file. {SERVED}.")
     if isinstance(url, str):
         if text == MEMORY_URL:
             return text
         if text.startswith(_SQLITE):
             text = text.removeprefix(_SQLITE)
             if not text:
-                raise ConfigurationError(f"{url!r} names no file. {_SERVED}.")
+                raise ConfigurationError(f"{url!r} names no file. {SERVED}.")
         elif match := _SCHEME.match(text):
             _refuse_scheme(text, match.group())
     return str(Path(base_directory(), text))
@@ -150,8 +151,8 @@ def absolute_url(url: str | os.PathLike[str]) -> str:
 
 def _refuse_scheme(url: str, scheme: str) -> None:
     if scheme.lower() in ("redis://", "rediss://"):
-        raise NotSupportedError(f"{url!r}: the Redis transport is not built yet. {_SERVED}.")
-    raise ConfigurationError(f"{url!r}: there is no transport for {scheme} {_SERVED}.")
+        raise NotSupportedError(f"{url!r}: the Redis transport is not built yet. {SERVED}.")
+    raise ConfigurationError(f"{url!r}: there is no transport for {scheme} {SERVED}.")
 
 
 def _file_mode(value: object) -> int:

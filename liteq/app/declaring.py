@@ -11,7 +11,7 @@ from liteq.app.recurring import Recurring, describe, make_template
 from liteq.app.store import Store
 from liteq.canvas import Signature
 from liteq.errors import ConfigurationError, DuplicateScheduleError
-from liteq.registry import Registry
+from liteq.registry import Registry, await_latecomers
 from liteq.schedule import Custom, Schedule, encode
 from liteq.signals import Signal
 from liteq.task import Task
@@ -54,6 +54,12 @@ class Declarations:
         self._called: list[Callable[..., Any]] = []
         self._is_asking = False
         _all.add(self)
+
+    def stand_for(self, application: object, on_after_configure: Signal, on_after_finalize: Signal) -> None:
+        """Let an application be the sender in the queue's place, and bring its signals along."""
+        self._queue = ref(application)
+        self.on_after_configure = on_after_configure
+        self.on_after_finalize = on_after_finalize
 
     def declare(
         self,
@@ -170,6 +176,7 @@ class Declarations:
 
 def all_declarations() -> list[Declarations]:
     """Return what is declared with every queue that is alive in this process."""
+    await_latecomers()
     return list(_all)
 
 

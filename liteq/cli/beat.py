@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 import click
 
@@ -11,9 +12,9 @@ from liteq import __version__
 from liteq.app.reconciling import reconcile_declared
 from liteq.cli.group import INTERRUPTED
 from liteq.cli.output import print_pairs
-from liteq.cli.parameters import LEVELS, target_argument
+from liteq.cli.parameters import LEVELS, application_option, optional_target_argument
 from liteq.cli.serving import Stopping
-from liteq.cli.target import resolve
+from liteq.cli.target import resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
 from liteq.errors import LiteqError
 from liteq.worker.code import LoadedCode
@@ -27,10 +28,8 @@ STOPPING = b"liteq: stopping\n"
 
 
 @click.command()
-@target_argument
-@click.option(
-    "-A", "modules", metavar="MODULE", multiple=True, help="Import schedules from this; may be given again."
-)
+@optional_target_argument
+@application_option
 @click.option(
     "-l",
     "--loglevel",
@@ -39,13 +38,14 @@ STOPPING = b"liteq: stopping\n"
     show_default=True,
     help="The lowest level of log lines.",
 )
-def beat(target: str, modules: tuple[str, ...], loglevel: str) -> None:
+def beat(target: str | None, modules: Sequence[str], loglevel: str) -> None:
     """Fire the schedules of the queue TARGET, until SIGTERM or Ctrl-C; run no jobs.
 
     Workers do that too, unless they are told not to. Any number of both may run: each tick fires once.
+    Without TARGET, -A names the application, as in Celery.
     """
     set_up_logging(loglevel, "beat")
-    where = resolve(target)
+    where, modules = resolve_with_modules(target, modules)
     named = named_modules(modules)
     if where.app is None and not named:
         where.require()

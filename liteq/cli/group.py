@@ -55,6 +55,20 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and hand it the application that was named before it, as Celery has it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        app = ctx.params.get("app")
+        if app is None or command is None:
+            return name, command, rest
+        if any("-A" in parameter.opts for parameter in command.params):
+            return name, command, ["-A", app, *rest]
+        if isinstance(command, click.Group) or any(each.name == "target" for each in command.params):
+            return name, command, [app, *rest]
+        raise click.UsageError(f"{name} takes no application; leave -A {app} out", ctx)
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the words before the command."""
         try:

@@ -31,13 +31,16 @@ __all__ = ["main"]
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.option(
+    "-A", "--app", "app", metavar="APPLICATION", help="The application, for the command that follows."
+)
 @click.version_option(__version__, "--version", message="liteq %(version)s")
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(context: click.Context, app: str | None) -> None:
     """Run and look after a task queue that lives in one SQLite file.
 
     TARGET is the queue's file (queue.db), a URL (sqlite:///queue.db), or an application (package.module or
-    package.module:q).
+    package.module:q). Celery's spelling is understood as well: liteq -A proj worker -l info.
 
     The exit status is 0; 1 if what was asked is answered with no; 2 if there could be no answer.
     """

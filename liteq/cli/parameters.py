@@ -10,12 +10,31 @@ from liteq.calls.checks import check_name
 from liteq.errors import ConfigurationError
 from liteq.states import State
 
-__all__ = ["LEVELS", "json_option", "named_queues", "named_states", "queues_option", "target_argument"]
+__all__ = [
+    "LEVELS",
+    "application_option",
+    "json_option",
+    "named_queues",
+    "named_states",
+    "optional_target_argument",
+    "queues_option",
+    "target_argument",
+]
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """What `-l` takes."""
 
 target_argument = click.argument("target")
+optional_target_argument = click.argument("target", required=False)
+application_option = click.option(
+    "-A",
+    "--app",
+    "modules",
+    metavar="MODULE",
+    multiple=True,
+    help="The application; or, with TARGET, import tasks from this, and it may be given again.",
+)
+"""Of commands that work with `optional_target_argument`; see `liteq.cli.target.resolve_with_modules`."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

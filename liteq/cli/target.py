@@ -7,9 +7,12 @@ is a file all the same, and so is everything with a path separator in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
 
 from liteq.app.conf import MEMORY_URL, absolute_url
 from liteq.app.opening import open_transport
@@ -18,7 +21,15 @@ from liteq.queue import Queue
 from liteq.transport import Transport
 from liteq.worker.imports import load_app
 
-__all__ = ["FILE_SUFFIXES", "Target", "is_module", "names_application", "resolve"]
+__all__ = [
+    "FILE_SUFFIXES",
+    "Target",
+    "is_module",
+    "names_application",
+    "resolve",
+    "resolve_application",
+    "resolve_with_modules",
+]
 
 FILE_SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3", ".liteq")
 """What the name of a queue file that does not exist (yet) may end with."""
@@ -82,11 +93,45 @@ def resolve(text: str) -> Target:
                 "start its workers there, with Queue.start_workers()."
             )
         return Target(text, url)
+    return resolve_application(text)
+
+
+def resolve_application(text: str) -> Target:
+    """Return what an application's name means, whatever files there are; it is imported.
+
+    Raises:
+        ConfigurationError: not the name of an application.
+        NotSupportedError: a queue that no other process can open.
+        WorkerError: the application cannot be imported, or has no queue.
+    """
+    if not _is_dotted(text):
+        raise ConfigurationError(f"-A takes an application, such as shop or shop.app:q, not {text!r}.")
     app = _load(text)
     if app.settings.eager or not app.store.crosses_processes:
         why = "is eager and stores nothing" if app.settings.eager else "is kept in its own memory only"
         raise NotSupportedError(f"The queue of {text} ({app.url}) {why}; there is nothing to open here.")
     return Target(text, app.url, app)
+
+
+def resolve_with_modules(target: str | None, modules: Sequence[str]) -> tuple[Target, Sequence[str]]:
+    """Return what TARGET and `-A` mean together: without TARGET, `-A` names the application, as in Celery.
+
+    Returns:
+        The target, and the modules that are to be imported besides.
+
+    Raises:
+        click.UsageError: neither says which queue.
+        LiteqError: as `resolve`.
+    """
+    if target is not None:
+        return resolve(target), modules
+    if len(modules) == 1:
+        return resolve_application(modules[0]), ()
+    if modules:
+        raise click.UsageError("several -A say where tasks are; TARGET has to say where the jobs are")
+    raise click.UsageError(
+        "missing TARGET (a file such as queue.db, a URL, an application), or -A APPLICATION"
+    )
 
 
 def names_application(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
 import click
 from click.exceptions import Exit
@@ -11,9 +12,9 @@ from click.exceptions import Exit
 from liteq.calls.checks import check_name
 from liteq.cli.draining import Drain
 from liteq.cli.group import NO
-from liteq.cli.parameters import LEVELS, queues_option, target_argument
+from liteq.cli.parameters import LEVELS, application_option, optional_target_argument, queues_option
 from liteq.cli.serving import serve_alone, serve_with_processes
-from liteq.cli.target import Target, resolve
+from liteq.cli.target import Target, resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
 from liteq.errors import ConfigurationError, NotSupportedError, WorkerError
 from liteq.transport import Transport
@@ -23,13 +24,13 @@ from liteq.worker.log import set_up_logging
 __all__ = ["worker"]
 
 PROCESSES, SOLO = "processes", "solo"
+PREFORK = "prefork"
+"""Celery's name for worker processes."""
 
 
 @click.command()
-@target_argument
-@click.option(
-    "-A", "modules", metavar="MODULE", multiple=True, help="Import tasks from this; may be given again."
-)
+@optional_target_argument
+@application_option
 @click.option(
     "-c", "--concurrency", type=click.IntRange(min=1), help="Worker processes; default: one a core."
 )
@@ -55,8 +56,8 @@ PROCESSES, SOLO = "processes", "solo"
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a worker process after so many jobs.")
 @click.option("--durability", type=click.Choice(["full", "normal"]), help="Default full, or as TARGET says.")
 def worker(
-    target: str,
-    modules: tuple[str, ...],
+    target: str | None,
+    modules: Sequence[str],
     concurrency: int | None,
     pool: str,
     queues: tuple[str, ...] | None,
@@ -70,11 +71,13 @@ def worker(
     """Run the jobs of the queue TARGET, until SIGTERM or Ctrl-C.
 
     Given only a file, the modules that are recorded in it are imported for their tasks; with -A, those that
-    it names and no other. The first signal lets the running jobs finish, the second stops at once.
+    it names and no other. Without TARGET, -A names the application, as in Celery. The first signal lets the
+    running jobs finish, the second stops at once.
     """
+    pool = PROCESSES if pool == PREFORK else pool
     _check_pool(pool, concurrency, max_jobs)
     set_up_logging(loglevel, check_name("-n", name))
-    where = resolve(target)
+    where, modules = resolve_with_modules(target, modules)
     named = named_modules(modules)
     changes = {} if durability is None else {"durability": durability}
     with _open(where, bool(named), changes) as transport:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from liteq.app.conf import QueueSettings
 from liteq.app.guard import importing
-from liteq.errors import ImportGuardError, WorkerError
+from liteq.errors import ImportGuardError, LiteqError, WorkerError
 from liteq.task import Task
 from liteq.worker.config import TaskModule
 
@@ -39,8 +42,13 @@ def import_tasks(modules: Iterable[TaskModule]) -> None:
 def load_app(target: str, kind: type[App]) -> App:
     """Import an application by its name, with the working directory on the import path.
 
+    An object with a method `__liteq_queue__` stands for the queue that this returns, with the tasks that
+    workers need imported.
+
     Args:
-        target: `package.module`, where the module has one such object, or `package.module:attribute`.
+        target: `package.module`, where the module has one such object, or more and one of them is called
+            `app` or `celery`; a package that has none may have it in a module `celery`. Or
+            `package.module:attribute`, or `package.module.attribute`.
         kind: what to look for: `liteq.Queue`.
 
     Raises:
@@ -49,17 +57,14 @@ def load_app(target: str, kind: type[App]) -> App:
     """
     name, _, attribute = target.partition(":")
     _put_on_path(str(Path.cwd()))
-    _import(name, None)
-    namespace = vars(sys.modules[name])
-    found = {key: value for key, value in namespace.items() if isinstance(value, kind)}
-    if attribute:
-        return _named(target, name, attribute, found)
-    if len({id(value) for value in found.values()}) == 1:
-        return next(iter(found.values()))
-    if not found:
-        raise WorkerError(f"Module {name!r} has no {kind.__name__}; name the module that makes it.")
-    choices = ", ".join(f"{name}:{key}" for key in found)
-    raise WorkerError(f"Module {name!r} has more than one {kind.__name__}; name one of {choices}.")
+    name, attribute = _module_and_attribute(name, attribute)
+    found = _applications(name, kind)
+    if not found and not attribute and _has_module(name, "celery"):
+        name = f"{name}.celery"
+        _import(name, None)
+        found = _applications(name, kind)
+    chosen = _named(target, name, attribute, found) if attribute else _only(name, found, kind)
+    return chosen if isinstance(chosen, kind) else _queue_of(name, chosen)
 
 
 def settings_on(url: str, tasks: Mapping[str, Task[..., Any]]) -> QueueSettings | None:
@@ -71,7 +76,65 @@ def settings_on(url: str, tasks: Mapping[str, Task[..., Any]]) -> QueueSettings 
     return None
 
 
-def _named(target: str, module: str, attribute: str, found: dict[str, App]) -> App:
+def _module_and_attribute(name: str, attribute: str) -> tuple[str, str]:
+    """Import the module; where it is none, its last part may be an attribute of the module before it."""
+    try:
+        _import(name, None)
+    except WorkerError as error:
+        cause = error.__cause__
+        module, _, last = name.rpartition(".")
+        is_missing = isinstance(cause, ModuleNotFoundError) and cause.name == name
+        if attribute or not is_missing or not hasattr(sys.modules.get(module), last):
+            raise
+        return module, last
+    return name, attribute
+
+
+def _has_module(package: str, name: str) -> bool:
+    if not hasattr(sys.modules[package], "__path__"):
+        return False
+    with _wording_errors(package, None):
+        return importlib.util.find_spec(f"{package}.{name}") is not None
+
+
+def _applications(module: str, kind: type[Any]) -> dict[str, Any]:
+    """Return what stands for an application in a module, by its names there."""
+    return {
+        key: value
+        for key, value in vars(sys.modules[module]).items()
+        if isinstance(value, kind) or hasattr(type(value), _STANDS_FOR)
+    }
+
+
+def _only(module: str, found: dict[str, Any], kind: type[Any]) -> Any:
+    if len({id(value) for value in found.values()}) == 1:
+        return next(iter(found.values()))
+    if not found:
+        raise WorkerError(f"Module {module!r} has no {kind.__name__}; name the module that makes it.")
+    for usual in _USUAL_NAMES:
+        if usual in found:
+            return found[usual]
+    choices = ", ".join(f"{module}:{key}" for key in found)
+    raise WorkerError(f"Module {module!r} has more than one {kind.__name__}; name one of {choices}.")
+
+
+def _queue_of(module: str, application: Any) -> Any:
+    """Return the queue that an application stands for, made ready for workers."""
+    try:
+        with importing():
+            return getattr(application, _STANDS_FOR)()
+    except LiteqError:
+        raise
+    except Exception as error:
+        raise WorkerError(f"{application!r} of {module!r} cannot be used{_told(error)}") from error
+
+
+_STANDS_FOR = "__liteq_queue__"
+_USUAL_NAMES = ("app", "celery")
+"""What an application is called where a module has several."""
+
+
+def _named(target: str, module: str, attribute: str, found: dict[str, Any]) -> Any:
     if attribute in found:
         return found[attribute]
     choices = ", ".join(f"{module}:{key}" for key in found)
@@ -85,15 +148,27 @@ def _put_on_path(folder: str) -> None:
 
 
 def _import(name: str, directory: str | None) -> None:
+    with _wording_errors(name, directory):
+        importlib.import_module(name)
+
+
+@contextmanager
+def _wording_errors(name: str, directory: str | None) -> Iterator[None]:
+    """Let nothing be enqueued in the block, and say what went wrong in it as one sentence."""
     try:
         with importing(directory):
-            importlib.import_module(name)
+            yield
     except ImportGuardError:
         raise
     # SystemExit too: a script that ends itself when it is imported is no reason to end without a word.
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise WorkerError(f"Module {name!r} cannot be imported{_place(error)}: {reason}") from error
+        raise WorkerError(f"Module {name!r} cannot be imported{_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Return where something went wrong, and what, as the end of a sentence."""
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{_place(error)}: {reason}"
 
 
 def _place(error: BaseException) -> str:
@@ -107,4 +182,4 @@ def _place(error: BaseException) -> str:
     return ""
 
 
-_OWN_FILES = (__file__, importlib.__file__)
+_OWN_FILES = (__file__, importlib.__file__, contextlib.__file__)

@@ -215,7 +215,7 @@ def test_the_folder_that_a_project_was_moved_from_is_forgotten(liteq: Liteq, sho
     [
         (["-P", "threads"], "not built yet"),
         (["-P", "asyncio"], "not built yet"),
-        (["-P", "prefork"], "processes or solo"),
+        (["-P", "gevent"], "processes or solo"),
         (["-P", "solo", "-c", "2"], "one job at a time"),
         (["-P", "solo", "--max-jobs", "2"], "--max-jobs"),
         (["-c", "0"], "-c"),

@@ -6,6 +6,7 @@ import inspect
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from functools import wraps
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ import liteq
 from liteq import ConfigurationError, NotSupportedError, Queue
 from liteq.calls.options import JobOptions, decode_options, encode_options
 from liteq.codec import decode_call, get_codec
-from liteq.errors import DecodingError
+from liteq.errors import DecodingError, SignatureError
 from liteq.job import JobFilter
 
 
@@ -428,3 +429,32 @@ def test_a_task_can_have_a_codec_of_its_own(queue):
     task = queue.task(name="t", serializer="json")(lambda x: x)
     task.delay(1)
     assert only(queue).codec == "json"
+
+
+def test_a_task_that_another_program_has_is_enqueued_by_its_name(tmp_path: Path):
+    with Queue(tmp_path / "queue.db", default_queue="post") as queue:
+        result = queue.send_task("elsewhere.send", ["张三"], {"times": 2}, priority=3)
+
+        job = queue.transport.get((result.id,))[0]
+        assert job is not None
+        assert (job.task, job.queue, job.priority, result.status) == ("elsewhere.send", "post", 3, "PENDING")
+        assert decode_call(get_codec(job.codec), job.payload) == (["张三"], {"times": 2})
+
+
+def test_a_task_of_this_program_is_known_by_its_name_with_its_options(tmp_path: Path):
+    with Queue(tmp_path / "queue.db") as queue:
+
+        @queue.task(name="known", queue="own")
+        def known(x: int) -> int:
+            return x
+
+        job = queue.transport.get((queue.send_task("known", (1,)).id,))[0]
+        assert job is not None
+        assert job.queue == "own"
+        with pytest.raises(SignatureError):
+            queue.send_task("known")
+
+
+def test_an_eager_queue_can_run_by_name_only_what_it_has():
+    with Queue("memory://", eager=True) as queue, pytest.raises(NotSupportedError, match=r"'lost' here"):
+        queue.send_task("lost")

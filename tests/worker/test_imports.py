@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +99,51 @@ def test_an_unclear_application_is_refused_with_the_choices(
     write(tmp_path, "lq_app", f"from {__name__} import App\n{text}")
     with pytest.raises(WorkerError, match=expected):
         load_app(target, App)
+
+
+# ---- applications that stand for a queue, and where Celery looks -------------------------------------
+
+
+class Standing:
+    """Stands for an `App`, as `liteq.celery.Celery` does for a queue."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def __liteq_queue__(self) -> App:
+        return self.app
+
+
+def test_what_stands_for_an_application_is_one(tmp_path: Path) -> None:
+    write(tmp_path, "lq_standing", "from test_imports import App, Standing\ncel = Standing(App())")
+    found = load_app("lq_standing", App)
+    assert sys.modules["lq_standing"].cel.app is found
+
+
+def test_a_package_may_have_its_application_in_a_module_called_celery(tmp_path: Path) -> None:
+    package = tmp_path / "lq_proj"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    write(package, "celery", "from test_imports import App\nanything = App()")
+    found = load_app("lq_proj", App)
+    assert sys.modules["lq_proj.celery"].anything is found
+    assert load_app("lq_proj.celery.anything", App) is found
+    assert load_app("lq_proj.celery:anything", App) is found
+
+
+@pytest.mark.parametrize("usual", ["app", "celery"])
+def test_of_several_applications_the_one_with_the_usual_name_is_meant(tmp_path: Path, usual: str) -> None:
+    write(tmp_path, f"lq_{usual}", f"from test_imports import App\nfirst = App()\n{usual} = App()")
+    assert load_app(f"lq_{usual}", App) is getattr(sys.modules[f"lq_{usual}"], usual)
+
+
+def test_an_application_that_cannot_be_made_ready_says_where_and_why(tmp_path: Path) -> None:
+    text = """\
+        class Broken:
+            def __liteq_queue__(self):
+                return 1 / 0
+        app = Broken()
+    """
+    write(tmp_path, "lq_unready", textwrap.dedent(text))
+    with pytest.raises(WorkerError, match=r"cannot be used \(.*lq_unready.py, line 3\): ZeroDivisionError"):
+        load_app("lq_unready", App)
