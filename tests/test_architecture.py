@@ -62,6 +62,7 @@ PLACES: dict[str, int] = {
     "liteq.queue": QUEUE,
     "liteq": ROOT,
     "liteq.bench": FACE,
+    "liteq.celery": FACE,
     "liteq.cli": FACE,
     "liteq.child": FACE,
     "liteq.__main__": FACE,

@@ -1,0 +1,80 @@
+"""Makes the queue of an application from its settings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from liteq.app.conf import MEMORY_URL
+from liteq.celery.conf import Settings
+from liteq.celery.urls import is_own_store, queue_url
+from liteq.errors import ConfigurationError
+from liteq.queue import Queue
+
+__all__ = ["make_queue"]
+
+LOGGER = logging.getLogger("liteq.celery")
+
+
+def make_queue(application: object, conf: Settings, directory: str) -> Queue:
+    """Return a queue as the settings describe it.
+
+    Args:
+        application: whose it is, for messages.
+        conf: the settings.
+        directory: where relative paths start.
+
+    Raises:
+        ConfigurationError: no broker, or a setting that has a value it cannot have.
+    """
+    url = conf.broker_url
+    if url is None:
+        if not conf.task_always_eager:
+            raise ConfigurationError(
+                f"{application!r} has no broker: write Celery(broker='sqlite:///queue.db'), or set the "
+                "variable CELERY_BROKER_URL."
+            )
+        url = MEMORY_URL
+    if not conf.enable_utc and conf.timezone is None:
+        raise ConfigurationError(
+            "enable_utc=False leaves schedules in the machine's own zone, which has no name here; set "
+            "timezone='Continent/City' as well."
+        )
+    place = _absolute(url, directory)
+    _say_where_results_are(application, place, conf.result_backend, directory)
+    settings = {
+        "serializer": _serializer(conf),
+        "result_expires": conf.result_expires,
+        "timezone": conf.timezone or "UTC",
+        "eager": conf.task_always_eager,
+        "default_queue": conf.task_default_queue,
+        **conf.queue_options,
+    }
+    return Queue(place, **settings)
+
+
+def _serializer(conf: Settings) -> str:
+    said = [name for name in ("task_serializer", "result_serializer") if conf.says(name)]
+    wanted = [conf[name] for name in said] or [conf.task_serializer]
+    if len({*wanted}) > 1:
+        raise ConfigurationError(
+            f"Arguments and results have one serializer here, and task_serializer is {wanted[0]!r}, "
+            f"result_serializer {wanted[1]!r}; make them the same."
+        )
+    return str(wanted[0])
+
+
+def _absolute(url: Any, directory: str) -> str | Path:
+    if not isinstance(url, str):
+        return Path(directory, url)
+    url = queue_url(url)
+    return url if url == MEMORY_URL else Path(directory, url.removeprefix("sqlite:///"))
+
+
+def _say_where_results_are(
+    application: object, place: str | Path, backend: str | None, directory: str
+) -> None:
+    if backend is None or not is_own_store(backend) or _absolute(backend, directory) == place:
+        return
+    LOGGER.warning("%r: the broker's file keeps the results as well, and not %s", application, backend)

@@ -1,0 +1,35 @@
+"""Tasks of whichever application is the current one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from liteq.celery.state import Proxy, app_or_default, applications, shared
+
+__all__ = ["shared_task"]
+
+
+def shared_task(*args: Any, **options: Any) -> Any:
+    """Make a function a task of every application of this program: `@shared_task`, or with options.
+
+    What it returns stands for the task of the current application.
+
+    Args:
+        args: the function, where the decorator has no options.
+        options: as `Celery.task` takes them.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        def share(app: Any) -> Any:
+            if share not in app.shared_tasks:
+                app.shared_tasks[share] = app.add_function(function, options)
+            return app.shared_tasks[share]
+
+        shared.append(share)
+        for app in list(applications):
+            if app.finalized:
+                share(app)
+        return Proxy(lambda: share(app_or_default()))
+
+    return decorate(args[0]) if len(args) == 1 and callable(args[0]) and not options else decorate

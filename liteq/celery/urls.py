@@ -1,0 +1,52 @@
+"""What a Celery program writes for its broker and its result backend, as a queue's URL."""
+
+from __future__ import annotations
+
+import re
+
+from liteq.app.conf import MEMORY_URL, SERVED, absolute_url
+from liteq.errors import ConfigurationError, NotSupportedError
+
+__all__ = ["check_url", "is_own_store", "queue_url"]
+
+_SAME_FILE = re.compile(r"(?:sqla\+|db\+)?sqlite:///")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_NO_STORE = ("rpc://", "rpc", "disabled://", "disabled")
+"""Result backends that name no store of their own: results come back the way the calls went."""
+
+
+def check_url(what: str, url: object) -> None:
+    """Raise unless liteq can serve a URL.
+
+    Args:
+        what: where it was written, such as `broker`.
+        url: a file's path, `sqlite:///path` or `memory://`; Celery's `sqla+sqlite:///` and `db+sqlite:///`
+            mean the file as well.
+
+    Raises:
+        NotSupportedError: a broker or a backend that is a server, or another library's.
+        ConfigurationError: no URL, and no path.
+    """
+    if not isinstance(url, str) or _SAME_FILE.match(url) or url == MEMORY_URL:
+        absolute_url(queue_url(url) if isinstance(url, str) else url)  # type: ignore[arg-type]
+        return
+    scheme = _SCHEME.match(url)
+    if scheme is not None:
+        # The rest is not shown: it may have a password in it.
+        raise NotSupportedError(
+            f"{what}='{scheme.group()}...' cannot be served: liteq needs no server, and has none. {SERVED}; "
+            f"so write {what}='sqlite:///queue.db', or another file's path."
+        )
+    if ";" in url:
+        raise ConfigurationError(f"{what}={url!r} names several brokers; there is one queue file. {SERVED}.")
+    absolute_url(url)
+
+
+def queue_url(url: str) -> str:
+    """Return a checked URL as `liteq.Queue` takes it."""
+    return _SAME_FILE.sub("sqlite:///", url, count=1)
+
+
+def is_own_store(backend: str) -> bool:
+    """Tell whether a result backend names a store at all."""
+    return backend not in _NO_STORE
