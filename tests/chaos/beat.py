@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,11 +29,11 @@ __all__ = ["Row", "add_schedules", "judge", "prove", "read_rows"]
 
 SCHEDULES = 20
 PERIOD = 1.0
-BEATS = ("beat", "beat", "small supervisor")
-"""Who takes places in turn."""
+FEW = (*("beat",) * 3, "small supervisor")
+MANY = ("small supervisor",) * 10
+"""Who takes part in a short run, and in a long one."""
 LONG = 60.0
-"""Seconds from which a run is a long one, with all the processes."""
-FEW, MANY = 4, 10
+"""Seconds from which a run is a long one."""
 PAUSE = (0.8, 2.5)
 """Seconds between two signals."""
 AT_THE_LEADER = 0.75
@@ -111,12 +112,12 @@ def prove(size: int, seed: int) -> Proof:
 class _Season:
     """Who is there, and what befalls them."""
 
-    def __init__(self, crew: Crew, chooser: random.Random, places: int) -> None:
+    def __init__(self, crew: Crew, chooser: random.Random, roles: Sequence[str]) -> None:
         self.kills = self.stops = 0
         self.leaders_killed: list[float] = []
         self._crew = crew
         self._random = chooser
-        self._roles = [BEATS[place % len(BEATS)] for place in range(places)]
+        self._roles = roles
 
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
