@@ -79,10 +79,10 @@ class Settings(MutableMapping[str, Any]):
         return iter({**dict.fromkeys(USED), **self._values})
 
     def __len__(self) -> int:
-        return len([*self])
+        return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in [*self]
+        return any(name == each for each in self)
 
     # ---- setting -----------------------------------------------------------------------------------
 

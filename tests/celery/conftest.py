@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery_programs import Folder
 
+from liteq import registry
 from liteq.celery import Celery, state
 
 
@@ -35,8 +36,8 @@ def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
         if app not in before:
             app.close()
             # What a test leaves uncollected must not be asked for its tasks by another one.
-            app.known_tasks.clear()
-            app._periodic.clear()
+            state.applications.discard(app)
+            registry._latecomers.discard(app)
 
 
 @pytest.fixture

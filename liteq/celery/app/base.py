@@ -161,7 +161,9 @@ class Celery(TaskRegistration):
 
     def finalize(self, auto: bool = False) -> None:
         """Make the queue and register the tasks there, if that has not been done and there are any."""
-        if self.known_tasks or self._periodic or shared or self.conf.peek("beat_schedule"):
+        own = len(self.known_tasks) > len(self.shared_tasks) or self._periodic
+        # One that has nothing of its own, and no broker, is of no use to anybody.
+        if own or self.conf.peek("beat_schedule") or (shared and self.conf.broker_url is not None):
             self.queue  # noqa: B018 (makes it)
 
     def __liteq_queue__(self) -> Queue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from liteq.celery.state import Proxy, app_or_default, applications, shared
+from liteq.celery.state import Proxy, app_or_default, shared
 
 __all__ = ["shared_task"]
 
@@ -26,10 +26,8 @@ def shared_task(*args: Any, **options: Any) -> Any:
                 app.shared_tasks[share] = app.add_function(function, options)
             return app.shared_tasks[share]
 
+        # Each application takes it when it is next asked for its tasks.
         shared.append(share)
-        for app in list(applications):
-            if app.finalized:
-                share(app)
         return Proxy(lambda: share(app_or_default()))
 
     return decorate(args[0]) if len(args) == 1 and callable(args[0]) and not options else decorate
