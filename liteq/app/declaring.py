@@ -167,7 +167,8 @@ class Declarations:
 
     def _other(self, declaration: Declaration) -> Declaration | None:
         """Return what has this name in this program, unless it is this declaration, made again."""
-        for declarations in (self, *declarations_on(self.store)):
+        # Applications that have not made their queue yet will ask this themselves; they must not do so now.
+        for declarations in (self, *(each for each in _all if each.store.is_same(self.store))):
             found = declarations._declared.get(declaration.work.name)
             if found is not None and not is_again(found, declaration):
                 return found

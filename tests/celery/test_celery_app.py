@@ -306,3 +306,13 @@ def test_a_word_that_celery_does_not_know_either_is_no_attribute(make: Make):
         make().controll  # noqa: B018
     with pytest.raises(ImportError):
         exec("from liteq.celery import chian")
+
+
+def test_what_others_declare_does_not_make_the_queue_of_an_application_that_has_not_got_so_far(make: Make):
+    app = make()
+    app.task(name="known")(add)
+    app.add_periodic_task(10.0, app.signature("known", (1, 2)), name="its own")
+    with Queue("memory://") as queue:
+        queue.add_periodic_task(10.0, "known", name="theirs")
+
+    assert not app.finalized

@@ -121,6 +121,7 @@ class Celery(TaskRegistration):
         self._directory = base_directory()
         self._lock = RLock()
         self._queue: Queue | None = None
+        self._is_making = False
         self._periodic: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self._beat_place: Any = None
         self._discovered: list[tuple[Any, str | None]] = []
@@ -161,6 +162,8 @@ class Celery(TaskRegistration):
 
     def finalize(self, auto: bool = False) -> None:
         """Make the queue and register the tasks there, if that has not been done and there are any."""
+        if self._is_making:
+            return
         own = len(self.known_tasks) > len(self.shared_tasks) or self._periodic
         # One that has nothing of its own, and no broker, is of no use to anybody.
         if own or self.conf.peek("beat_schedule") or (shared and self.conf.broker_url is not None):
@@ -172,6 +175,13 @@ class Celery(TaskRegistration):
         return self.queue
 
     def _make_queue(self) -> Queue:
+        self._is_making = True
+        try:
+            return self._made_queue()
+        finally:
+            self._is_making = False
+
+    def _made_queue(self) -> Queue:
         queue = make_queue(self, self.conf, self._directory)
         for task in [*self.known_tasks.values()]:
             self._register(queue, task)
