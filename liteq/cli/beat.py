@@ -12,7 +12,7 @@ from liteq import __version__
 from liteq.app.reconciling import reconcile_declared
 from liteq.cli.group import INTERRUPTED
 from liteq.cli.output import print_pairs
-from liteq.cli.parameters import LEVELS, application_option, optional_target_argument
+from liteq.cli.parameters import application_option, loglevel_option, optional_target_argument
 from liteq.cli.serving import Stopping
 from liteq.cli.target import resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
@@ -30,14 +30,7 @@ STOPPING = b"liteq: stopping\n"
 @click.command()
 @optional_target_argument
 @application_option
-@click.option(
-    "-l",
-    "--loglevel",
-    type=click.Choice(LEVELS, case_sensitive=False),
-    default="WARNING",
-    show_default=True,
-    help="The lowest level of log lines.",
-)
+@loglevel_option
 def beat(target: str | None, modules: Sequence[str], loglevel: str) -> None:
     """Fire the schedules of the queue TARGET, until SIGTERM or Ctrl-C; run no jobs.
 

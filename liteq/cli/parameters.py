@@ -11,18 +11,15 @@ from liteq.errors import ConfigurationError
 from liteq.states import State
 
 __all__ = [
-    "LEVELS",
     "application_option",
     "json_option",
+    "loglevel_option",
     "named_queues",
     "named_states",
     "optional_target_argument",
     "queues_option",
     "target_argument",
 ]
-
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-"""What `-l` takes."""
 
 target_argument = click.argument("target")
 optional_target_argument = click.argument("target", required=False)
@@ -35,6 +32,14 @@ application_option = click.option(
     help="The application; or, with TARGET, import tasks from this, and it may be given again.",
 )
 """Of commands that work with `optional_target_argument`; see `liteq.cli.target.resolve_with_modules`."""
+loglevel_option = click.option(
+    "-l",
+    "--loglevel",
+    type=click.Choice(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), case_sensitive=False),
+    default="WARNING",
+    show_default=True,
+    help="The lowest level of log lines.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

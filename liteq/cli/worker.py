@@ -12,7 +12,7 @@ from click.exceptions import Exit
 from liteq.calls.checks import check_name
 from liteq.cli.draining import Drain
 from liteq.cli.group import NO
-from liteq.cli.parameters import LEVELS, application_option, optional_target_argument, queues_option
+from liteq.cli.parameters import application_option, loglevel_option, optional_target_argument, queues_option
 from liteq.cli.serving import serve_alone, serve_with_processes
 from liteq.cli.target import Target, resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
@@ -36,14 +36,7 @@ PREFORK = "prefork"
 )
 @click.option("-P", "--pool", default=PROCESSES, show_default=True, help="How jobs run: processes or solo.")
 @queues_option
-@click.option(
-    "-l",
-    "--loglevel",
-    type=click.Choice(LEVELS, case_sensitive=False),
-    default="WARNING",
-    show_default=True,
-    help="The lowest level of log lines.",
-)
+@loglevel_option
 @click.option("--drain", is_flag=True, help="Stop when nothing is ready or running; exit 1 if a job failed.")
 @click.option(
     "-B/ ",
