@@ -223,3 +223,55 @@ def test_a_package_whose_tasks_are_included_runs_periodically(
     folder.await_log(*(f"向{name}发送邮件..." for name in sent))
     assert known in schedules(folder)
     assert len(schedules(folder)) == 3
+
+
+def test_a_script_that_is_run_and_a_worker_that_imports_it_call_its_tasks_the_same(folder: Folder):
+    script = """\
+from liteq.celery import Celery, Task
+app = Celery('main name', broker='queue.db')
+
+class Greet(Task):
+    def run(self, name):
+        return f'你好 {name} {self.request.called_directly}'
+
+greet = app.register_task(Greet())
+
+@app.task(bind=True, max_retries=5)
+def count(self):
+    return self.max_retries
+
+if __name__ == '__main__':
+    print(greet.delay('yuan').id, count.delay().id)
+"""
+    folder.write(script=script)
+    jobs = folder.run("script.py").split()
+
+    # A file alone names the modules, and an application that is imported for them registers its tasks.
+    assert "drained: 2 jobs finished, 0 of them failed" in folder.run(
+        "-m", "liteq", "worker", "queue.db", "--drain", "-c", "1"
+    )
+
+    with Queue(folder.path / "queue.db") as queue:
+        assert [queue.AsyncResult(job).get(timeout=0) for job in jobs] == ["你好 yuan False", 5]
+        assert {origin.task for origin in queue.transport.origins()} == {"script.Greet", "script.count"}
+
+
+def test_a_program_without_a_guard_is_told_so_when_its_worker_starts(folder: Folder):
+    folder.write(celery_task=CELERY_TASK + "\nsend_email.delay('yuan')\n")
+    process = folder.start("worker", "-A", "celery_task")
+
+    assert process.wait(20) == 2
+    assert 'under `if __name__ == "__main__":`' in folder.logs()
+
+
+def test_an_included_module_that_cannot_be_imported_is_named(folder: Folder):
+    folder.write(
+        schedule_demo____init__="",
+        schedule_demo__celery=CELERY_APP,
+        schedule_demo__task1="import nothing_such",
+    )
+    process = folder.start("-A", "schedule_demo", "worker")
+
+    assert process.wait(20) == 2
+    assert "Module 'schedule_demo.task1' cannot be imported" in folder.logs()
+    assert "nothing_such" in folder.logs()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli_shop import PATIENCE, run_app
+from click.testing import Result
 
+from liteq import Queue
 from liteq.cli.target import names_application
+
+Liteq = Callable[..., Result]
 
 
 @pytest.mark.parametrize("text", ["app", "shop.tasks", "shop.tasks:q", "shop.db:q", "größe", "app.queue"])
@@ -50,3 +58,67 @@ def test_a_folder_of_that_name_is_a_package(tmp_path: Path):
     (tmp_path / "shop").mkdir()
 
     assert names_application("shop")
+
+
+# ---- Celery's spelling -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-A", "app", "worker", "--drain", "-c", "1"],
+        ["--app", "app:q", "worker", "--drain", "-c", "1"],
+        ["--app=app", "worker", "--drain", "-c", "1"],
+        ["worker", "-A", "app", "--drain", "-c", "1", "-P", "prefork"],
+        ["worker", "--app=app", "--drain", "-P", "solo"],
+    ],
+    ids=" ".join,
+)
+def test_an_application_may_be_named_as_celery_does(
+    app: Path, start: Callable[..., subprocess.Popen[str]], words: list[str]
+):
+    (job,) = run_app(app, "add.delay(1, 2)")
+
+    process = start(*words, cwd=app)
+    _, err = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, err) == (0, "")
+    with Queue(app / "queue.db") as queue:
+        assert queue.AsyncResult(job).get(timeout=0) == 3
+
+
+def test_every_command_with_a_target_takes_the_application_before_it(
+    app: Path, liteq: Liteq, monkeypatch: pytest.MonkeyPatch
+):
+    run_app(app, "add.delay(1, 2)")
+    monkeypatch.chdir(app)
+
+    try:
+        for words in (["inspect"], ["jobs"], ["jobs", "list"], ["doctor"], ["call", "app.add", "1", "2"]):
+            result = liteq("-A", "app", *words)
+            assert result.exit_code == 0, result.output
+    finally:
+        sys.modules.pop("app").q.close()
+
+
+def test_a_command_without_a_target_takes_no_application(liteq: Liteq):
+    result = liteq("-A", "app", "bench")
+
+    assert result.exit_code == 2
+    assert "bench takes no application; leave -A app out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["worker", "-A", "a", "-A", "b"], "TARGET has to say where the jobs are"),
+        (["worker", "-A", "./app.py"], "-A takes an application"),
+        (["beat"], "missing TARGET"),
+        (["beat", "-A", "nothing_such"], "neither a file nor a module 'nothing_such'"),
+    ],
+)
+def test_what_names_no_application_is_refused(liteq: Liteq, words: list[str], says: str):
+    result = liteq(*words)
+
+    assert result.exit_code == 2
+    assert says in result.stderr
