@@ -64,7 +64,7 @@ class CallOptions(TypedDict, total=False):
     Attributes:
         countdown: seconds from the call before which the job does not start; not together with `eta`.
         eta: the time before which it does not start; without a time zone it is in the queue's own
-            (Celery takes such a time in its `timezone` setting, and UTC if `enable_utc` is on).
+            (Celery takes it for UTC, whatever its settings; so does `liteq.celery`).
         expires: seconds from the call, or the time, after which it no longer starts and ends REVOKED.
         queue: the queue name to wait in.
         priority: from -32768 to 32767; a higher one runs first.
