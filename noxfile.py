@@ -23,7 +23,7 @@ INTERPRETERS = ["3.11", "3.12", "3.13"]
 def tests(session: nox.Session) -> None:
     """Run the test suite; arguments after `--` go to pytest."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session

@@ -8,8 +8,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from chaos.proof import seen
 from disks import Disk, small_disk
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -32,13 +34,51 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the session if a test has left a process behind."""
+    """Fail the session if a test has left a process behind; each part of a divided one looks for its own."""
+    left = _parts.left
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        left = _wait_for_ends()
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left"], output["proofs"] = left, [str(proof) for proof in seen]
+    elif left:
+        print(f"\nprocesses left behind by the tests: {left}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a part of a divided session tells."""
+    output = getattr(node, "workeroutput", {})
+    _parts.left += output.get("left", [])
+    _parts.proofs += output.get("proofs", [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures of the proofs."""
+    proofs = [*_parts.proofs, *map(str, seen)]
+    if proofs:
+        terminalreporter.section("proofs")
+        for proof in sorted(proofs):
+            terminalreporter.write_line(proof)
+
+
+class _Parts:
+    """What the parts of a divided session (`-n`) have told."""
+
+    def __init__(self) -> None:
+        self.left: list[int] = []
+        self.proofs: list[str] = []
+
+
+_parts = _Parts()
+
+
+def _wait_for_ends() -> list[int]:
     deadline = time.monotonic() + GRACE
     while (left := left_behind()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if left:
-        print(f"\nprocesses left behind by the tests: {left}")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return left
 
 
 def left_behind() -> list[int]:
