@@ -135,8 +135,10 @@ def _owner(facts: Mapping[str, Any]) -> str:
 def _being_imported(frame: FrameType | None) -> FrameType | None:
     """Return the module, by its frame, whose import has led here; None if none has."""
     while frame is not None:
-        name = frame.f_globals.get("__name__")
+        name, facts = frame.f_globals.get("__name__"), frame.f_globals
         if frame.f_code.co_name == "<module>" and not _is_ours(frame):
-            return None if name in ("__main__", "__mp_main__") else frame
+            # Also what runs code given as text calls it a module, without importing any.
+            is_module = name in sys.modules and vars(sys.modules[name]) is facts
+            return frame if is_module and name not in ("__main__", "__mp_main__") else None
         frame = frame.f_back
     return None

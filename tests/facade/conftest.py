@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,13 @@ from liteq.failure import encode_failure, reason
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.lifecycle import Outcome, Raised, RetryAsked, Succeeded, decide
 from liteq.retry import RetryPolicy
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let this process be one that runs a script, whatever runs the tests; return the path of the script."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
+    return str(Path(__file__).resolve())
 
 
 class HandWorker:

@@ -286,6 +286,7 @@ def test_arguments_that_do_not_fit_a_task_that_came_later_make_it_broken(
     assert "too many positional" in broken
 
 
+@pytest.mark.usefixtures("script")
 def test_removed_declarations_are_removed_and_run_time_changes_survive(
     queue: Queue, report: Task[..., Any], bring: Callable[[], dict[str, ScheduleRecord]]
 ):
