@@ -84,8 +84,7 @@ class Policy(NamedTuple):
     max_runs: int | None = None
     """How many ticks fire in all; None for no limit."""
     expires: float | None = None
-    """Seconds after which a job no longer starts, counted from its tick, or, if that was missed, from its
-    firing."""
+    """Seconds after which a job no longer starts, counted from when it is enqueued, or may start at all."""
 
 
 class Plan(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Any
 
 from liteq.app.declaring import find_declared
@@ -16,7 +17,7 @@ from liteq.calls.options import Placement, decode_options, encode_options, place
 from liteq.calls.policies import make_policy
 from liteq.codec import decode_call, encode_call, get_codec
 from liteq.codec.signing import Signer, is_signed, template_id
-from liteq.errors import NotSupportedError, ScheduleError
+from liteq.errors import LiteqError, NotSupportedError, ScheduleError
 from liteq.firing import Policy, decode_policy, encode_policy
 from liteq.job import NewJob
 from liteq.registry import Registry, collect_tasks
@@ -61,7 +62,7 @@ class Changing:
         policy = before._replace(**{name: given[name] for name in options if name in Policy._fields})
         spec, next_run, broken = record.spec, record.next_run, record.broken
         if schedule is not None:
-            changed = begun(read_schedule(CHANGE, schedule, form, zone), now)
+            changed = begun(read_schedule(CHANGE, schedule, form, _own_zone(record) or zone), now)
             refuse_custom(CHANGE, changed)
             spec = encode(changed)
             next_run = next_tick(changed, policy, now, record.last_run, record.runs)
@@ -173,6 +174,14 @@ class Changing:
         """
         policy = decode_policy(record.policy)
         return next_tick(self._schedule(record), policy, now, record.last_run, record.runs)
+
+
+def _own_zone(record: ScheduleRecord) -> tzinfo | None:
+    """Return the time zone that a schedule has had so far, which other times on its clock go on in."""
+    try:
+        return decode(record.spec).timezone
+    except LiteqError:
+        return None
 
 
 def refuse_custom(what: str, schedule: Schedule) -> None:

@@ -1,10 +1,10 @@
 """Brings what programs declare into the store: at the start of workers, and of a scheduler.
 
 What is declared is stored with a digest of what it says. As long as that is the same, the store's own record
-stands, with all that was changed, paused and fired since; once the declaration says something else, it is
-stored anew, and goes on from the last run. What is stored, and declared by code that this process has
-loaded, but not any more, is removed. All else is left alone: what was made at run time, and what is declared
-by code that is not loaded here.
+stands, with all that was changed, paused and fired since. Once the declaration says something else, it is
+stored anew, and goes on from the last run; what is paused stays paused. What is stored, and declared by code
+that this process has loaded, but not any more, is removed. All else is left alone: what was made at run time,
+and what is declared by code that is not loaded here.
 """
 
 from __future__ import annotations
@@ -104,6 +104,10 @@ def reconcile_declared(transport: Transport, url: str, queue: Declaring | None =
     if any(each.work.task not in tasks and each.work.callee is None for _, each in declared):
         known += [origin.task for origin in transport.origins()]
     wanted = [_wanted(declarations, each, tasks, known, url) for declarations, each in declared]
+    for each in wanted:
+        task = tasks.get(each.task)
+        if task is not None and task.origin is not None:
+            transport.declare(task.origin)
     reconcile(transport, wanted)
 
 
@@ -129,7 +133,9 @@ def reconcile(
 
     logger = logging.getLogger("liteq.schedules")
     for _ in range(TRIES):
-        changes = diff(transport.schedules(), wanted, loaded, clock())
+        stored = transport.schedules()
+        before = {record.name: record for record in stored}
+        changes = diff(stored, wanted, loaded, clock())
         if changes.remove:
             transport.remove_schedules(changes.remove)
             logger.info("Removed, as they are declared no more: %s.", ", ".join(map(ascii, changes.remove)))
@@ -137,11 +143,25 @@ def reconcile(
         for record, done in zip(changes.save, saved, strict=True):
             if done:
                 logger.info("Schedule %a is stored as %s declares it.", record.name, _owner(record))
-                if record.broken is not None:
-                    logger.warning("Schedule %a is broken: %s", record.name, record.broken)
+                _warn(logger.warning, before.get(record.name), record)
         if all(saved):
             return
     raise StoreBusyError("The schedules could not be stored, because others kept changing them; try again.")
+
+
+def _warn(warn: Callable[..., None], before: ScheduleRecord | None, record: ScheduleRecord) -> None:
+    """Tell of what nobody may have meant."""
+    name = record.name
+    if before is not None and before.module is not None and _owner(before) != _owner(record):
+        warn(
+            "Schedule %a was declared by %s so far, and runs now as %s declares it. If both are to run, give "
+            "each a name of its own.",
+            *(name, _owner(before), _owner(record)),
+        )
+    if record.broken is not None:
+        warn("Schedule %a is broken: %s", name, record.broken)
+    elif record.next_run is None:
+        warn("Schedule %a has no tick to come, and will not run.", name)
 
 
 def diff(
@@ -213,7 +233,6 @@ def _stored(wanted: Wanted, before: ScheduleRecord, now: float) -> ScheduleRecor
         policy=policy,
         job=None if wanted.job is None else sealed(wanted.job, wanted.name, spec, wanted.signer),
         next_run=next_run,
-        paused=False,
         broken=broken,
         module=_kept_owner(before.module, wanted.owner),
         declaration=wanted.digest,
@@ -231,7 +250,9 @@ def _continued(schedule: Schedule, spec: str) -> Schedule | None:
     if not isinstance(before, Interval) or before.anchor is None:
         return None
     again = schedule.anchored(before.anchor)
-    return again if again == before else None
+    # Only one that runs at full days and hours has anything to do with a time zone.
+    same = again == before if again.relative else not before.relative and again.seconds == before.seconds
+    return again if same else None
 
 
 def _kept_owner(before: str | None, now: str) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 from liteq.calls.options import decode_options, encode_options
 from liteq.codec.signing import Signer, is_signed, template_id
 from liteq.errors import ScheduleError
-from liteq.firing import GRACE, Policy
+from liteq.firing import Policy
 from liteq.ids import new_id
 from liteq.job import NewJob
 from liteq.retry import Random
@@ -80,8 +80,8 @@ def tick_jobs(
     jobs = []
     for tick in ticks:
         headers = {**options.headers, "schedule": record.name, "tick": tick}
-        # What was missed begins now: spread as it would have been, and not expired before it could run.
-        begins = tick if now - tick <= GRACE else now
+        # What is late begins now: spread as it would have been, and not expired before it could run.
+        begins = max(tick, now)
         eta = begins + policy.jitter * random() if policy.jitter else None
         job = template._replace(
             id=new_id(),

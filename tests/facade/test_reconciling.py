@@ -19,6 +19,7 @@ from liteq.firing import Policy, decode_policy
 from liteq.job import NewJob
 from liteq.schedule import Schedule, as_schedule, decode
 from liteq.timetable import ScheduleRecord
+from liteq.transports.sqlite.transport import SqliteTransport
 
 NOW = 1_800_000_000.0
 JOB = NewJob("", "shop.report", b"payload")
@@ -77,7 +78,7 @@ def test_a_changed_declaration_is_stored_and_goes_on_from_the_last_run():
     before = replace(record, paused=True, runs=5, last_run=NOW + 240, last_job="j", revision=7)
     (after,) = diff([before], [wanted(schedule="0 * * * *")], nothing_is_loaded, NOW + 250).save
     assert (after.runs, after.last_run, after.last_job, after.revision) == (5, NOW + 240, "j", 7)
-    assert (after.paused, after.created) == (False, NOW)
+    assert (after.paused, after.created) == (True, NOW)
     assert after.next_run == NOW + 3600 - NOW % 3600
 
 
@@ -309,6 +310,48 @@ def test_bringing_it_again_writes_nothing(
 ):
     queue.add_periodic_task(timedelta(days=1), report.s("a"))
     assert bring() == bring()
+
+
+def homed() -> None: ...
+
+
+def test_where_a_task_lives_is_stored_with_its_schedule_by_whatever_handle(tmp_path: Path):
+    with Queue(tmp_path / "queue.db") as queue:
+        task = queue.task(name="shop.homed")(homed)
+        queue.add_periodic_task(10, task.s(), name="x")
+        with SqliteTransport(tmp_path / "queue.db") as transport:
+            reconcile_declared(transport, queue.url, queue)
+            assert [origin.task for origin in transport.origins()] == ["shop.homed"]
+
+
+def test_another_time_zone_of_the_queue_does_not_put_an_interval_off():
+    (record,) = stored(wanted(schedule=3600))
+    moved = wanted(schedule=every(3600, timezone="Europe/Rome"))
+    (after,) = diff([record], [moved], nothing_is_loaded, NOW + 1000).save
+    assert after.next_run == record.next_run
+
+
+def test_a_name_that_changes_hands_is_told_of(
+    queue: Queue, bring: Callable[[], dict[str, ScheduleRecord]], caplog: pytest.LogCaptureFixture
+):
+    queue.add_periodic_task(10, "shop.report", name="x")
+    (record,) = bring().values()
+    theirs = replace(record, module="theirs@/srv", declaration="theirs")
+    assert queue.transport.save_schedules([theirs]) == [True]
+    caplog.clear()
+    bring()
+    assert "Schedule 'x' was declared by theirs so far, and runs now as" in caplog.text
+
+
+def test_a_schedule_that_will_never_run_is_told_of(
+    queue: Queue,
+    report: Task[..., Any],
+    bring: Callable[[], dict[str, ScheduleRecord]],
+    caplog: pytest.LogCaptureFixture,
+):
+    queue.add_periodic_task(datetime(2001, 1, 1), report.s("a"), name="x")
+    bring()
+    assert "Schedule 'x' has no tick to come, and will not run." in caplog.text
 
 
 def test_a_schedule_keeps_the_zone_that_its_queue_had(tmp_path: Path):

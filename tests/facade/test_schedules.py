@@ -22,6 +22,7 @@ from liteq import (
     Task,
     UnknownScheduleError,
     UnknownTaskError,
+    crontab,
     every,
 )
 from liteq.app.guard import importing
@@ -105,6 +106,13 @@ def test_an_interval_begins_when_it_is_added(queue: Queue, report: Task[..., Any
     assert info.next_run is not None
     minute, rounding = timedelta(seconds=60), timedelta(milliseconds=1)
     assert before + minute - rounding <= info.next_run <= after + minute
+
+
+def test_new_times_go_by_the_clock_that_the_schedule_has_had(queue: Queue, report: Task[..., Any]):
+    queue.schedules.add(crontab(hour=3, minute=0, timezone="Asia/Tokyo"), report.s(), name="x")
+    assert str(queue.schedules.change("x", schedule="0 4 * * *").schedule) == "cron 0 4 * * * (Asia/Tokyo)"
+    changed = queue.schedules.change("x", schedule="0 5 * * *", timezone="Europe/Paris")
+    assert str(changed.schedule) == "cron 0 5 * * * (Europe/Paris)"
 
 
 def test_a_second_one_of_the_same_name_is_refused(queue: Queue, report: Task[..., Any], nightly: str):

@@ -142,7 +142,7 @@ def test_a_change_at_run_time_survives_until_the_declaration_changes(stage: Stag
     stage.work("shop")
     found = stage.schedules()
     assert (found["a"].description, found["a"].args) == ("every 2 hours", ())
-    assert not found["b"].paused
+    assert (found["b"].description, found["b"].paused) == ("every 2 hours", True)
 
 
 def test_a_set_among_the_arguments_is_the_same_in_every_program(stage: Stage):

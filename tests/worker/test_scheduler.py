@@ -153,6 +153,15 @@ def test_what_was_missed_is_not_expired_before_it_could_run(day: Day):
     assert day.ticks() == [3 * DAY]
 
 
+def test_jobs_of_late_ticks_expire_as_long_after_their_firing_as_any_other(day: Day):
+    day.add(schedule=every(4), policy=Policy(catch_up="all", expires=3.0))
+    day.clock.advance(30)
+    day.live(0)
+
+    assert {job.expires for job in day.jobs()} == {NOON + 33}
+    assert len(day.jobs()) == 7
+
+
 def test_a_schedule_that_has_ended_fires_no_more_and_is_still_there(day: Day):
     day.add(policy=Policy(max_runs=2))
     day.live(60)
