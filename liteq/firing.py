@@ -35,6 +35,7 @@ __all__ = [
     "COUNTED",
     "GRACE",
     "MOST_AT_ONCE",
+    "MOST_TO_CATCH_UP",
     "OVERLAP",
     "SET_BACK",
     "Plan",
@@ -57,6 +58,8 @@ SET_BACK = 1.0
 """Seconds from which it matters that a clock was set back."""
 MOST_AT_ONCE = 1000
 """The most ticks on time that fire at once; of more, the newest."""
+MOST_TO_CATCH_UP = 10_000
+"""What `catch_up_limit` may be: so many jobs are stored in one transaction."""
 COUNTED = 100
 """Up to this many ticks that are due are counted; of more, it is only known that there were more."""
 _STEP = timedelta(microseconds=1)
@@ -121,6 +124,7 @@ def plan(
     runs: int,
     now: float,
     unfinished: bool = False,
+    created: float | None = None,
 ) -> Plan:
     """Decide what becomes of a schedule now.
 
@@ -132,16 +136,20 @@ def plan(
         runs: how many were fired.
         now: the time.
         unfinished: whether the job that it enqueued last is waiting or running.
+        created: when the schedule was made; before that it had no tick.
 
     Raises:
         ScheduleError: the schedule contradicts itself: a tick after a moment is not later than that.
     """
     if next_run > now:
-        return reconsider(schedule, policy, next_run, last_run, now)
+        return reconsider(schedule, policy, next_run, last_run, now, created)
     last = now if policy.end is None else min(now, policy.end)
     # Whole microseconds, as ticks are: else the same one might follow itself.
     next_run = _nearest(next_run).timestamp()
-    due = _forward(schedule, next_run, last) if next_run <= last + _ROUNDING else []
+    # While a clock was wrong it may have been set back, to ticks that have been, or never were.
+    been = [moment for moment in (last_run, created) if moment is not None and next_run <= moment <= now]
+    first = _next(schedule, _at(max(been))) if been else next_run
+    due = [] if first is None or first > last + _ROUNDING else _forward(schedule, first, last)
     chosen = _choose(schedule, policy, due, last, now, unfinished)
     dropped = len(set(due).difference(chosen))
     following = _first(schedule, policy, max(now, next_run))
@@ -153,7 +161,12 @@ def plan(
 
 
 def reconsider(
-    schedule: Schedule, policy: Policy, next_run: float, last_run: float | None, now: float
+    schedule: Schedule,
+    policy: Policy,
+    next_run: float,
+    last_run: float | None,
+    now: float,
+    created: float | None = None,
 ) -> Plan:
     """Decide whether a next tick that lies ahead still holds, because the clock may have been set back.
 
@@ -173,6 +186,9 @@ def reconsider(
         if not schedule.relative:
             schedule = schedule.reanchored(_at(now).timestamp())
     elif last_run is not None and not _is_forgotten(schedule, last_run, now) and last_run > now:
+        return kept
+    elif created is not None and now < created:
+        # The clock is wrong now: it was later when the schedule was made.
         return kept
     found = _first(schedule, policy, now)
     return kept if found is None or found >= next_run else Plan((), found, schedule)
@@ -310,7 +326,7 @@ def _is_count(value: object) -> bool:
 
 _CHECKS = {
     "catch_up": CATCH_UP.__contains__,
-    "catch_up_limit": _is_count,
+    "catch_up_limit": range(1, MOST_TO_CATCH_UP + 1).__contains__,
     "overlap": OVERLAP.__contains__,
     "jitter": _is_duration,
     "start": _is_number,

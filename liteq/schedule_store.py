@@ -52,7 +52,10 @@ class ScheduleStore(ABC):
 
     @abstractmethod
     def due_schedules(self, now: float, limit: int = 100) -> list[ScheduleRecord]:
-        """Read the schedules whose `next_run` has come, the earliest first; not the paused or broken ones."""
+        """Read the schedules whose `next_run` has come, the earliest first; not the paused or broken ones.
+
+        One whose record makes no sense is not among them; it is broken from then on.
+        """
 
     @abstractmethod
     def fire(self, firings: Sequence[Firing], now: float) -> list[bool]:

@@ -51,6 +51,7 @@ class Story:
     last_run: float | None = None
     runs: int = 0
     dropped: int = 0
+    created: float | None = None
 
     def begin(self, now: float) -> Story:
         self.next_run = first_run(self.schedule, self.policy, now)
@@ -60,12 +61,21 @@ class Story:
         """Look once; return the ticks that fire."""
         if self.next_run is None:
             return []
-        done = plan(self.schedule, self.policy, self.next_run, self.last_run, self.runs, now, unfinished)
+        done = plan(
+            *(self.schedule, self.policy, self.next_run, self.last_run, self.runs, now, unfinished),
+            created=self.created,
+        )
         self.schedule, self.next_run = done.schedule, done.next_run
         self.runs += len(done.ticks)
         self.dropped += done.dropped
         self.last_run = done.ticks[-1] if done.ticks else self.last_run
         return list(done.ticks)
+
+    def reconsider(self, now: float) -> None:
+        """Look at what lies ahead, because the clock was set."""
+        assert self.next_run is not None
+        done = reconsider(self.schedule, self.policy, self.next_run, self.last_run, now, self.created)
+        self.schedule, self.next_run = done.schedule, done.next_run
 
     def live(self, now: float, seconds: float) -> list[float]:
         """Look at each tick until a moment, as a scheduler does that is awake; return what fires."""
@@ -323,6 +333,29 @@ def test_a_clock_set_forward_a_year_and_back_again_costs_one_run(schedule: Sched
     assert len(story.live(back, 3 * HOUR)) in (2, 3)
     assert story.next_run is not None
     assert back + 2 * HOUR < story.next_run <= back + 4 * HOUR
+
+
+@pytest.mark.parametrize("catch_up", ["once", "all"])
+@pytest.mark.parametrize("wrong", [-56 * YEAR, -DAY, -4 * HOUR])
+def test_a_clock_that_was_wrong_for_a_moment_brings_no_tick_a_second_time(wrong: float, catch_up: str):
+    story = Story(hourly(), Policy(catch_up=catch_up)).begin(NOON - 3 * DAY)
+    story.live(NOON - 3 * DAY, 3 * DAY + 90)
+    fired = story.runs
+    story.look(NOON + 95 + wrong)
+    story.reconsider(NOON + 95 + wrong)
+
+    assert story.look(NOON + 100) == []
+    assert story.runs == fired
+    assert story.next_run == NOON + HOUR
+
+
+def test_a_clock_that_was_wrong_brings_no_tick_from_before_the_schedule_was_made():
+    story = Story(hourly(), Policy(catch_up="all"), created=NOON - 10).begin(NOON - 10)
+    story.reconsider(NOON - 5 * DAY)
+    assert story.next_run == NOON
+    story.next_run = NOON - 5 * DAY
+
+    assert story.look(NOON + 2 * HOUR) == [NOON, NOON + HOUR, NOON + 2 * HOUR]
 
 
 def test_a_start_in_the_future_is_not_mistaken_for_a_clock_set_back():

@@ -192,7 +192,11 @@ def find_declared(record: ScheduleRecord) -> Schedule | None:
     None if no code that this process has loaded declares it under that name, or it is another by now.
     """
     for declarations in all_declarations():
-        declarations.configure()
+        try:
+            declarations.configure()
+        except Exception:
+            # What is wrong with one queue's declarations is told where they are stored.
+            continue
         found = declarations.find(record.name)
         schedule = None if found is None else found.work.schedule
         if isinstance(schedule, Custom) and encode(schedule) == record.spec:

@@ -9,12 +9,9 @@ from typing import Any, TypedDict
 from liteq.app.naming import nearest
 from liteq.calls.checks import check_options, check_seconds, check_whole, utc_seconds
 from liteq.errors import ConfigurationError
-from liteq.firing import CATCH_UP, OVERLAP, Policy
+from liteq.firing import CATCH_UP, MOST_TO_CATCH_UP, OVERLAP, Policy
 
 __all__ = ["POLICY_OPTIONS", "PolicyOptions", "make_policy"]
-
-MOST_CAUGHT_UP = 10_000
-"""What `catch_up_limit` may be: so many jobs are stored in one transaction."""
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -30,8 +27,8 @@ class PolicyOptions(TypedDict, total=False):
         start: a datetime before which there is no tick; without a time zone it is in the queue's own.
         end: a datetime after which there is no tick.
         max_runs: how many ticks fire in all.
-        expires: seconds (or a timedelta) after its tick at which a job that has not begun ends REVOKED; a
-            tick that was missed counts from when it is made up for.
+        expires: seconds (or a timedelta) after which a job that has not begun ends REVOKED, counted from when
+            its tick is fired, or with `jitter` from when it may start.
     """
 
     catch_up: str | None
@@ -93,7 +90,7 @@ def _count(most: int) -> Callable[[str, object, tzinfo], int]:
 
 _CHECKS: dict[str, Callable[[str, Any, tzinfo], Any]] = {
     "catch_up": _choice(*CATCH_UP),
-    "catch_up_limit": _count(MOST_CAUGHT_UP),
+    "catch_up_limit": _count(MOST_TO_CATCH_UP),
     "overlap": _choice(*OVERLAP),
     "jitter": _seconds(0.0),
     "start": utc_seconds,

@@ -16,7 +16,6 @@ from liteq.cli.parameters import application_option, loglevel_option, optional_t
 from liteq.cli.serving import Stopping
 from liteq.cli.target import resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
-from liteq.errors import LiteqError
 from liteq.worker.code import LoadedCode
 from liteq.worker.imports import import_tasks
 from liteq.worker.log import set_up_logging
@@ -25,6 +24,8 @@ from liteq.worker.scheduler import Scheduler
 __all__ = ["beat"]
 
 STOPPING = b"liteq: stopping\n"
+LOOK_INTERVAL = 0.5
+"""Seconds within which a signal is noticed."""
 
 
 @click.command()
@@ -57,12 +58,12 @@ def _run(scheduler: Scheduler) -> None:
     Raises:
         StoreError: the store cannot serve any more.
     """
-    failures: list[LiteqError] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
         try:
             scheduler.run()
-        except LiteqError as error:
+        except BaseException as error:
             failures.append(error)
 
     # In a thread of its own, so that no signal handler interrupts it while it holds a lock.
@@ -71,6 +72,8 @@ def _run(scheduler: Scheduler) -> None:
     with stopping.installed():
         thread.start()
         click.echo("ready")
-        thread.join()
+        # In turns, because a signal that the system hands to the other thread wakes nobody here.
+        while thread.is_alive():
+            thread.join(LOOK_INTERVAL)
     if failures:
         raise failures[0]

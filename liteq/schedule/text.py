@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from liteq.errors import LiteqError, ScheduleError
+from liteq.errors import LiteqError, ScheduleError, ScheduleNotLoadedError
 from liteq.schedule.base import Schedule, dump_zone, load_zone
 from liteq.schedule.reading import KINDS
 
@@ -30,8 +30,9 @@ def decode(text: str) -> Schedule:
     """Return the schedule that `encode` wrote.
 
     Raises:
-        ScheduleNotLoadedError: it is an object of a user's own, to be taken from where it is declared.
-        ScheduleError: the text is none of `encode`, or of a newer liteq.
+        ScheduleNotLoadedError: it is an object of a user's own, to be taken from where it is declared, or of
+            a kind that a newer liteq has.
+        ScheduleError: the text is none of `encode`.
         ExtraRequiredError: it needs a library that is not installed here.
         ConfigurationError: its time zone is not known here.
     """
@@ -41,13 +42,15 @@ def decode(text: str) -> Schedule:
         zone = content.pop("timezone", None)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ScheduleError(f"{text!r:.200} describes no schedule.") from None
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ScheduleError(
+    if not isinstance(kind, str) or not isinstance(zone, str | None):
+        raise ScheduleError(f"{text!r:.200} describes no schedule.")
+    if kind not in KINDS:
+        raise ScheduleNotLoadedError(
             f"{text!r:.200} is a schedule of the kind {kind!r:.40}, which this liteq does not know."
         )
     try:
         return KINDS[kind]._of_fields(content, load_zone(zone))
     except LiteqError:
         raise
-    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ScheduleError(f"{text!r:.200} describes no schedule: {error!r:.100}.") from None

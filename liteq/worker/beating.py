@@ -63,7 +63,8 @@ class Beat:
                 if str(error) != told:
                     told = str(error)
                     LOGGER.warning("%s No schedule fires here meanwhile.", error)
-            except Exception:
+            except BaseException:
+                # Nobody joins this thread while the program runs: nothing may end it without a word.
                 LOGGER.exception("The scheduler could not do its work, and tries again.")
             if self._ended.wait(TRY_AGAIN):
                 return

@@ -16,7 +16,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from liteq.clock import Clock, SystemClock
-from liteq.errors import LiteqError, ScheduleNotLoadedError, StoreBusyError, StoreError, StoreFullError
+from liteq.errors import (
+    ConfigurationError,
+    LiteqError,
+    ScheduleError,
+    ScheduleNotLoadedError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+)
+from liteq.failure import reason
 from liteq.firing import SET_BACK, Policy, decode_policy, plan, reconsider
 from liteq.retry import Random
 from liteq.schedule import Schedule, decode, encode
@@ -36,8 +45,8 @@ BATCH = 100
 """The most schedules that one look fires."""
 MOST_JOBS = 1000
 """The jobs after which a transaction is ended, so that no other writer waits for long."""
-ASK_AGAIN = 10.0
-"""Seconds after which a schedule whose code was not loaded is tried again."""
+ASK_AGAIN, ASK_AT_LAST = 10.0, 300.0
+"""Seconds after which a schedule whose code was not loaded is tried again, the first time and in the end."""
 
 
 class _Due(NamedTuple):
@@ -83,6 +92,7 @@ class Scheduler:
         self._offset: float | None = None
         self._is_unsure = True
         self._blocked: dict[str, _Blocked] = {}
+        self._waits: dict[str, float] = {}
         self._told: set[str] = set()
         self._was_in_vain = False
         self._patience = Patience(self._clock)
@@ -218,7 +228,8 @@ class Scheduler:
     # ---- firing ------------------------------------------------------------------------------------
 
     def _fire(self, records: Sequence[ScheduleRecord], now: float) -> bool:
-        """Fire schedules that are due; tell whether that changed anything."""
+        """Fire schedules that are due; tell whether anything came of it."""
+        left_before = len(self._blocked)
         broken: list[ScheduleRecord] = []
         read = [due for record in records if (due := self._read(record, broken)) is not None]
         unfinished = self._unfinished(read)
@@ -228,32 +239,37 @@ class Scheduler:
                 firings.append(self._decide(due, due.record.last_job in unfinished, now))
             except NotLoadedError as error:
                 self._leave_alone(due.record, str(error))
-            except Exception as error:
+            except BaseException as error:
                 broken.append(self._broken(due.record, error))
         done = self._transport.save_schedules(broken) if broken else []
         for part in _parts(firings):
             fired = self._transport.fire(part, now)
             done += fired
             self._tell(part, fired)
-        return any(done)
+        return any(done) or len(self._blocked) > left_before
 
     def _read(self, record: ScheduleRecord, broken: list[ScheduleRecord]) -> _Due | None:
         try:
             return _Due(record, self._schedule_of(record), decode_policy(record.policy))
         except NotLoadedError as error:
             self._leave_alone(record, str(error))
-        except Exception as error:
+        except BaseException as error:
             broken.append(self._broken(record, error))
         return None
 
     def _schedule_of(self, record: ScheduleRecord) -> Schedule:
         try:
             return decode(record.spec)
-        except ScheduleNotLoadedError:
+        except ScheduleNotLoadedError as error:
             schedule = self._code.schedule(record)
             if schedule is None:
-                raise NotLoadedError("the class of its schedule is not loaded here") from None
+                raise NotLoadedError(str(error)) from None
             return schedule
+        except ScheduleError:
+            raise
+        except ConfigurationError as error:
+            # This machine, or this environment, lacks a time zone or a library that others may have.
+            raise NotLoadedError(str(error)) from None
 
     def _unfinished(self, read: Iterable[_Due]) -> set[str | None]:
         """Return which of the jobs that were enqueued last are waiting or running, where that matters."""
@@ -268,7 +284,10 @@ class Scheduler:
         record, policy = due.record, due.policy
         assert record.next_run is not None
         signer = signer_for(record, self._code)
-        planned = plan(due.schedule, policy, record.next_run, record.last_run, record.runs, now, unfinished)
+        planned = plan(
+            *(due.schedule, policy, record.next_run, record.last_run, record.runs, now, unfinished),
+            created=record.created,
+        )
         jobs = tick_jobs(record, policy, planned.ticks, now, self._random, signer)
         if planned.dropped:
             LOGGER.info(
@@ -283,17 +302,18 @@ class Scheduler:
         return Firing(moved, jobs, (record.last_job or "",) if gives_way else ())
 
     def _leave_alone(self, record: ScheduleRecord, why: str) -> None:
-        until = self._clock.monotonic() + ASK_AGAIN
-        self._blocked[record.name] = _Blocked(record.revision, until)
+        wait = self._waits.get(record.name, ASK_AGAIN)
+        self._waits[record.name] = min(2 * wait, ASK_AT_LAST)
+        self._blocked[record.name] = _Blocked(record.revision, self._clock.monotonic() + wait)
         if record.name not in self._told:
             self._told.add(record.name)
             LOGGER.warning("Schedule %s is left to others: %s.", record.name, why)
 
-    def _broken(self, record: ScheduleRecord, error: Exception) -> ScheduleRecord:
-        text = str(error) or type(error).__name__
-        reason = text if isinstance(error, LiteqError) else f"{type(error).__name__}: {error}"
-        LOGGER.error("Schedule %s is broken and fires no more: %s", record.name, reason)
-        return replace(record, broken=reason)
+    def _broken(self, record: ScheduleRecord, error: BaseException) -> ScheduleRecord:
+        # Of the user's own code anything may come, also what cannot be printed.
+        why = str(error) if isinstance(error, LiteqError) else reason(error)
+        LOGGER.error("Schedule %s is broken and fires no more: %s", record.name, why)
+        return replace(record, broken=why)
 
     def _tell(self, firings: Sequence[Firing], fired: Sequence[bool]) -> None:
         for firing, counts in zip(firings, fired, strict=True):
@@ -313,9 +333,9 @@ class Scheduler:
                 continue
             try:
                 moved = self._reconsider(record, now)
-            except Exception as error:
+            except BaseException as error:
                 # It is told, and stored, when it is due.
-                LOGGER.debug("Schedule %s cannot be looked at: %s", record.name, error)
+                LOGGER.debug("Schedule %s cannot be looked at: %s", record.name, reason(error))
                 continue
             if moved is not None:
                 changed.append(moved)
@@ -325,7 +345,7 @@ class Scheduler:
         """Return a schedule as it is to be stored if its next tick does not hold any more."""
         assert record.next_run is not None
         schedule, policy = self._schedule_of(record), decode_policy(record.policy)
-        planned = reconsider(schedule, policy, record.next_run, record.last_run, now)
+        planned = reconsider(schedule, policy, record.next_run, record.last_run, now, record.created)
         if planned.next_run == record.next_run:
             return None
         moved = replace(record, next_run=planned.next_run)

@@ -161,6 +161,46 @@ def test_a_beat_that_is_asked_to_stop_ends_at_once_and_without_complaint(
     assert "Traceback" not in out
 
 
+@needs_signals
+def test_a_beat_that_is_asked_to_stop_while_it_is_suspended_ends_when_it_goes_on(program: Program):
+    program.module("beating", TASKS)
+    for _ in range(4):
+        process = beat(program)
+        # Then the system may hand the signal to the thread of the scheduler, and the other one sleeps on.
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+            process.send_signal(number)
+        process.communicate(timeout=30)
+
+        assert process.returncode == 0
+
+
+OWN_SCHEDULE = """
+    import sys
+    from datetime import timedelta
+
+    class Leaving:
+        asked = 0
+
+        def next_after(self, t):
+            self.asked += 1
+            if self.asked > 3:
+                sys.exit(3)
+            return t + timedelta(seconds=0.2)
+
+    q.add_periodic_task(Leaving(), tick.s(), name="leaving")
+    q.add_periodic_task(0.25, tick.s(), name="a")
+"""
+
+
+def test_a_users_own_schedule_that_ends_its_program_breaks_itself_only(program: Program):
+    app = program.module("beating", TASKS + OWN_SCHEDULE)
+    process = beat(program)
+    wait_until(lambda: app.q.schedules.get("leaving").broken == "SystemExit: 3")
+    wait_until(later(app, "a", 4))
+
+    assert process.poll() is None
+
+
 def test_a_beat_without_a_file_says_so(program: Program):
     done = program.run("-m", "liteq", "beat", "nowhere.db")
 

@@ -269,7 +269,7 @@ def test_a_zone_without_a_name_cannot_be_written_down():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "null", "[" * 100_000, b"\xff", None, "[]", "{}", '{"kind":"moon"}', '{"kind":[]}',
+    ["", "null", "[" * 100_000, b"\xff", None, "[]", "{}", '{"kind":[]}',
      '{"kind":"cron"}', '{"kind":"crontab","hours":"1"}', '{"kind":"crontab","hour":"47"}',
      '{"kind":"interval","microseconds":"x"}',
      '{"kind":"once","at":"never"}',
@@ -280,6 +280,17 @@ def test_a_zone_without_a_name_cannot_be_written_down():
 def test_a_text_that_is_no_schedule_is_refused(text: Any):
     with pytest.raises(ScheduleError):
         decode(text)
+
+
+def test_a_kind_that_a_newer_liteq_may_have_is_not_loaded_here():
+    with pytest.raises(ScheduleNotLoadedError, match="of the kind 'moon', which this liteq does not know"):
+        decode('{"kind":"moon"}')
+
+
+@pytest.mark.parametrize("zone", ['["a"]', "5", "{}", "true"])
+def test_a_zone_that_is_no_text_is_refused(zone: str):
+    with pytest.raises(ScheduleError, match="describes no schedule"):
+        decode(f'{{"kind":"interval","microseconds":1000000,"timezone":{zone}}}')
 
 
 def test_a_stored_zone_that_is_not_here_is_named():

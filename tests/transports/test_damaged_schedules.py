@@ -91,6 +91,48 @@ def test_a_schedule_whose_row_makes_no_sense_counts_as_broken(
     assert finding.ok
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "runs = 9223372036854775807",
+        "revision = 9223372036854775807",
+        "revision = -1",
+        "revision = 'x'",
+        "runs = -5",
+        "spec = x'00'",
+        f"name = {NOT_UTF8}",
+        "name = x'ff'",
+    ],
+)
+def test_whoever_meets_a_due_schedule_that_nobody_could_move_on_sets_it_aside(
+    transport: SqliteTransport, path: Path, change: str
+) -> None:
+    for number in range(5):
+        transport.save_schedules([replace(schedule(f"wild {number}"), next_run=NOW - 10)])
+        damage(path, f"UPDATE liteq_schedules SET {change} WHERE name = 'wild {number}'")
+        if "name" in change:
+            break
+    transport.save_schedules([schedule("calm")])
+    for _ in range(5):
+        due = transport.due_schedules(NOW, limit=2)
+    assert [record.name for record in due] == ["calm"]
+    assert transport.next_tick() == NOW
+
+
+@pytest.mark.parametrize("revision", ["9223372036854775807", "'x'", "NULL", "1.5"])
+def test_a_schedule_whose_revision_makes_no_sense_can_be_saved_over(
+    transport: SqliteTransport, path: Path, revision: str
+) -> None:
+    loosen(path)
+    transport.save_schedules([schedule("a")])
+    damage(path, f"UPDATE liteq_schedules SET revision = {revision}")
+    [seen] = transport.schedules()
+    assert (seen.revision, seen.broken) == (0, "Its row in the file is damaged; remove it and add it anew.")
+    assert transport.save_schedules([replace(seen, broken=None, runs=3)]) == [True]
+    assert transport.schedules() == [replace(schedule("a"), runs=3, revision=1)]
+    assert transport.save_schedules([schedule("a")]) == [False]
+
+
 def test_a_file_of_the_format_before_schedules_keeps_its_jobs_and_gets_a_place_for_schedules(
     path: Path,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from scene import ANY, Scene
 
+from liteq import zones
 from liteq.calls.options import JobOptions, decode_options, encode_options
 from liteq.codec.signing import Signer
 from liteq.errors import StoreBusyError, StoreError, StoreReplacedError
@@ -482,7 +484,7 @@ def test_what_makes_no_sense_is_broken_and_says_why_and_the_others_go_on(
 class Own:
     """A user's schedule."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
     def next_after(self, t: datetime) -> datetime | None:
@@ -509,6 +511,64 @@ def test_a_users_own_schedule_that_fails_is_broken(day: Day):
     day.live(10)
 
     assert day.record().broken == "KeyError: 'moon'"
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not even that")
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), GeneratorExit(), asyncio.CancelledError(), UnprintableError()]
+)
+def test_whatever_a_users_own_schedule_raises_breaks_itself_only(day: Day, error: BaseException):
+    day.add(schedule=Custom(Own(), "UTC"))
+    day.add("good")
+    day.code.schedules["s"] = Custom(Own(error), "UTC")
+    day.live(20)
+
+    assert (day.record().broken or "").startswith(type(error).__name__)
+    assert day.ticks("good") == [10, 20]
+
+
+def test_what_only_this_machine_lacks_is_left_to_others(day: Day, monkeypatch: pytest.MonkeyPatch):
+    day.add(schedule=crontab(minute="*", timezone="Europe/Rome"))
+    day.add("newer", spec='{"kind":"moon"}')
+    day.add("good")
+    zones.is_at_hand.cache_clear()
+    monkeypatch.setattr(zones, "is_at_hand", lambda key: False)
+    day.live(60)
+
+    assert (day.record().broken, day.record("newer").broken) == (None, None)
+    assert day.ticks() == day.ticks("newer") == []
+    assert day.ticks("good") == [10, 20, 30, 40, 50, 60]
+
+
+def test_thousands_that_are_left_to_others_hold_up_nobody(day: Day):
+    own = encode(Custom(Own(), "UTC"))
+    job = NewJob("", "task", b"")
+    assert all(
+        day.transport.save_schedules(
+            [
+                ScheduleRecord(
+                    name=f"own {n}",
+                    task="task",
+                    spec=own,
+                    policy="{}",
+                    job=job,
+                    next_run=NOON - n,
+                    created=0.0,
+                )
+                for n in range(2500)
+            ]
+        )
+    )
+    day.add("good")
+    day.looks = 0
+    day.live(60)
+
+    assert day.ticks("good") == [10, 20, 30, 40, 50, 60]
+    assert day.looks < 300
 
 
 def test_what_is_not_loaded_here_is_left_alone_told_once_and_in_nobodys_way(

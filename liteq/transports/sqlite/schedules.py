@@ -26,22 +26,31 @@ _JOB_FIELDS = (
 )
 COLUMNS = ", ".join((*_FIELDS, *_JOB_FIELDS))
 READ = f"SELECT {COLUMNS} FROM liteq_schedules"
-# A row that nobody could change, because what it is known by makes no sense, is due for nobody.
-_TICKING = (
-    "next_run IS NOT NULL AND paused = 0 AND broken IS NULL AND typeof(name) = 'text' "
-    "AND typeof(revision) = 'integer'"
+_TICKING = "next_run IS NOT NULL AND paused = 0 AND broken IS NULL"
+DUE = (
+    f"SELECT rowid, CAST(name AS BLOB), {COLUMNS} FROM liteq_schedules WHERE {_TICKING} AND next_run <= ? "
+    "ORDER BY next_run LIMIT ?"
 )
-DUE = f"{READ} WHERE {_TICKING} AND next_run <= ? ORDER BY next_run LIMIT ?"
 NEXT = (
     f"SELECT next_run FROM liteq_schedules WHERE {_TICKING} AND next_run < {LATEST} ORDER BY next_run LIMIT 1"
 )
+MOST = 1 << 53
+"""Below this a count can be raised again and again; more than that nobody has counted."""
+DAMAGE = "Its row in the file is damaged; remove it and add it anew."
+# A row whose revision makes no sense, which reads as 0, may be written over.
 INSERT = (
-    f"INSERT INTO liteq_schedules ({COLUMNS}) VALUES ({', '.join('?' * 22)}) ON CONFLICT (name) DO NOTHING"
+    f"INSERT INTO liteq_schedules ({COLUMNS}) VALUES ({', '.join('?' * 22)}) ON CONFLICT (name) DO UPDATE "
+    f"SET ({COLUMNS}) = ({', '.join(f'excluded.{column}' for column in (*_FIELDS, *_JOB_FIELDS))}) "
+    f"WHERE typeof(revision) <> 'integer' OR revision NOT BETWEEN 1 AND {MOST}"
 )
 UPDATE = f"UPDATE liteq_schedules SET ({COLUMNS}) = ({', '.join('?' * 22)}) WHERE name = ? AND revision = ?"
 ADVANCE = (
     "UPDATE liteq_schedules SET spec = ?, next_run = ?, last_run = ?, runs = ?, last_job = ?, "
     "revision = revision + 1 WHERE name = ? AND revision = ?"
+)
+SET_ASIDE = (
+    "UPDATE liteq_schedules SET broken = ? WHERE rowid = ? AND CAST(name AS BLOB) IS ? "
+    "AND (revision IS ? OR typeof(revision) <> 'integer')"
 )
 REMOVE = "DELETE FROM liteq_schedules WHERE name = ?"
 
@@ -59,6 +68,7 @@ _JOB = Columns(
     *(_TEXT, _NUMBER, _NUMBER, _NUMBER, _MAYBE_TIME, _TEXT, _MAYBE_BYTES, ((bytes,), b"")),
 )
 _JOB_STARTS = len(_FIELDS)
+_REVISION = _FIELDS.index("revision")
 _NO_JOB: tuple[Any, ...] = (None,) * len(_JOB_FIELDS)
 
 
@@ -107,7 +117,19 @@ class StoredSchedules(ScheduleStore):
     def due_schedules(self, now: float, limit: int = 100) -> list[ScheduleRecord]:
         with self._database.read() as connection:
             rows = read_rows(connection, DUE, (now, limit))
-        return [_record(row) for row in rows]
+        found: list[ScheduleRecord] = []
+        damaged: list[tuple[object, ...]] = []
+        for rowid, name, *row in rows:
+            record = _record(row)
+            if record.broken is None and record.name.encode("utf-8", "surrogatepass") == name:
+                found.append(record)
+            else:
+                damaged.append((DAMAGE, rowid, name, row[_REVISION]))
+        if damaged:
+            # Nobody could move them on, and they would be due for ever, in front of all others.
+            with self._database.write() as unit:
+                unit.connection.cursor().executemany(SET_ASIDE, damaged)
+        return found
 
     def fire(self, firings: Sequence[Firing], now: float) -> list[bool]:
         revoked: list[str] = []
@@ -168,8 +190,11 @@ def _record(row: Sequence[Any]) -> ScheduleRecord:
     sound = _SCHEDULE.are_sound(told) and (not has_job or _JOB.are_sound(template))
     fields: dict[str, Any] = dict(zip(_FIELDS, _SCHEDULE.mend(told), strict=True))
     fields["paused"] = bool(fields["paused"])
+    for count, least in (("runs", 0), ("revision", 1)):
+        if not least <= fields[count] <= MOST:
+            fields[count], sound = 0, False
     if not sound:
-        fields["broken"] = fields["broken"] or "Its row in the file is damaged; remove it and add it anew."
+        fields["broken"] = fields["broken"] or DAMAGE
     return ScheduleRecord(**fields, job=_job(fields["task"], _JOB.mend(template)) if has_job else None)
 
 
