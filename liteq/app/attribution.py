@@ -8,6 +8,8 @@ as that program runs it.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +19,22 @@ from typing import Any, NamedTuple
 
 from liteq.app.naming import home_of
 
-__all__ = ["Place", "declaring_from", "declaring_place", "is_loaded", "module_of", "same_place"]
+__all__ = [
+    "Place",
+    "declaring_from",
+    "declaring_place",
+    "is_loaded",
+    "module_of",
+    "place_of_error",
+    "same_place",
+]
 
 _NOBODY = "-"
 """The program of what is typed in, which does not come again."""
 
+
+_MACHINERY = (importlib.__file__, contextlib.__file__)
+"""What is between the user's code and the code that it imports."""
 
 _pinned: list[Place] = []
 
@@ -85,6 +98,23 @@ def same_place(one: Place, other: Place) -> bool:
     if one.file.startswith("<") or "ipykernel" in one.file:
         return one.owner == other.owner
     return (one.file, one.line) == (other.file, other.line)
+
+
+def place_of_error(error: BaseException) -> str | None:
+    """Return the line of the user's code in which something went wrong, `file, line n`.
+
+    That is the innermost one outside liteq and the import machinery; None if there is none.
+    """
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{error.filename}, line {error.lineno}"
+    place = None
+    step = error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if not (_is_ours(step.tb_frame) or file.startswith("<frozen importlib") or file in _MACHINERY):
+            place = f"{file}, line {step.tb_lineno}"
+        step = step.tb_next
+    return place
 
 
 def module_of(owner: str) -> str:

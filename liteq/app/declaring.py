@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakSet, ref
 
-from liteq.app.attribution import Place, declaring_place, same_place
-from liteq.app.recurring import Recurring, describe, make_template
+from liteq.app.attribution import Place, declaring_place, place_of_error, same_place
+from liteq.app.recurring import Recurring, describe, make_template, tell_of
 from liteq.app.store import Store
 from liteq.canvas import Signature
-from liteq.errors import ConfigurationError, DuplicateScheduleError
+from liteq.errors import ConfigurationError, DuplicateScheduleError, LiteqError
 from liteq.registry import Registry, await_latecomers
 from liteq.schedule import Custom, Schedule, encode
 from liteq.signals import Signal
@@ -160,10 +160,19 @@ class Declarations:
             for signal in (self.on_after_configure, self.on_after_finalize):
                 for receiver in signal.receivers(queue):
                     if receiver not in self._called:
-                        receiver(signal=signal, sender=queue)
-                        self._called.append(receiver)
+                        self._call(receiver, signal, queue)
         finally:
             self._is_asking = False
+
+    def _call(self, receiver: Callable[..., Any], signal: Signal, queue: object) -> None:
+        try:
+            receiver(signal=signal, sender=queue)
+        except LiteqError as error:
+            # Nothing else says where, if it is told as one line.
+            name, place = getattr(receiver, "__qualname__", repr(receiver)), place_of_error(error)
+            tell_of(f"{name}, receiver of {signal.name}" + (f" ({place})" if place else ""), error)
+            raise
+        self._called.append(receiver)
 
     def _other(self, declaration: Declaration) -> Declaration | None:
         """Return what has this name in this program, unless it is this declaration, made again."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, NoReturn, Self
 
@@ -10,9 +11,9 @@ from liteq.app.attribution import Place
 from liteq.app.conf import QueueSettings
 from liteq.app.declaring import Declaration, Declarations
 from liteq.app.naming import nearest
-from liteq.app.recurring import CALL_OPTIONS, Recurring, describe
+from liteq.app.recurring import CALL_OPTIONS, Recurring, describe, tell_of
 from liteq.calls.policies import POLICY_OPTIONS
-from liteq.errors import ConfigurationError
+from liteq.errors import ConfigurationError, LiteqError
 
 __all__ = ["BeatSchedule", "QueueConf"]
 
@@ -45,7 +46,8 @@ class BeatSchedule(dict[str, Mapping[str, Any]]):
         """
         work = read_entry(self._declarations, name, entry)
         self._place = self._declarations.place()
-        self._declarations.check(work)
+        with _telling_of(name):
+            self._declarations.check(work)
         self._declarations.refuse_declared(Declaration(work, self._place))
         super().__setitem__(name, entry)
 
@@ -150,9 +152,23 @@ def read_entry(declarations: Declarations, name: object, entry: object) -> Recur
         ConfigurationError: it has a key that is not known, lacks one that it needs, or has a value that
             cannot be.
     """
-    what = f"beat_schedule[{name!r}]"
     if not isinstance(name, str):
         raise ConfigurationError(f"The names in beat_schedule must be strings, not {name!r}.")
+    with _telling_of(name):
+        return _read_entry(declarations, f"beat_schedule[{name!r}]", name, entry)
+
+
+@contextmanager
+def _telling_of(name: str) -> Iterator[None]:
+    """Let errors in the block name the entry that they are about."""
+    try:
+        yield
+    except LiteqError as error:
+        tell_of(f"beat_schedule[{name!r}]", error)
+        raise
+
+
+def _read_entry(declarations: Declarations, what: str, name: str, entry: object) -> Recurring:
     if not isinstance(entry, Mapping):
         raise ConfigurationError(f"{what} must be a dict, not {entry!r}.")
     for key in entry:

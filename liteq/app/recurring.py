@@ -17,7 +17,7 @@ from liteq.calls.policies import POLICY_OPTIONS, make_policy
 from liteq.canvas import Signature
 from liteq.codec import encode_call, get_codec
 from liteq.codec.signing import Signer, template_id, without_signature
-from liteq.errors import ConfigurationError, PayloadTooLargeError, ScheduleError
+from liteq.errors import ConfigurationError, LiteqError, PayloadTooLargeError, ScheduleError
 from liteq.firing import Policy, encode_policy
 from liteq.job import NewJob
 from liteq.schedule import Interval, Schedule, as_schedule, encode
@@ -35,6 +35,7 @@ __all__ = [
     "read_schedule",
     "sealed",
     "split_options",
+    "tell_of",
     "unknown_task",
 ]
 
@@ -304,6 +305,16 @@ def _sha256(text: str) -> str:
     import hashlib
 
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tell_of(what: str, error: LiteqError) -> None:
+    """Let the message of an error begin with what it is about, unless it does."""
+    text = str(error)
+    if text.startswith(what):
+        return
+    error.args = (f"{what}: {text}",)
+    if isinstance(error, ImportError):
+        error.msg = error.args[0]
 
 
 def unknown_task(task: str, known: list[str], where: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from liteq.app.attribution import place_of_error
 from liteq.app.conf import QueueSettings
 from liteq.app.guard import importing
 from liteq.errors import ImportGuardError, LiteqError, WorkerError
@@ -168,18 +167,5 @@ def _wording_errors(name: str, directory: str | None) -> Iterator[None]:
 def _told(error: BaseException) -> str:
     """Return where something went wrong, and what, as the end of a sentence."""
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{_place(error)}: {reason}"
-
-
-def _place(error: BaseException) -> str:
-    """Return where an import went wrong, leaving out the import machinery's own frames."""
-    if isinstance(error, SyntaxError) and error.filename is not None:
-        return f" ({error.filename}, line {error.lineno})"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        machinery = frame.filename.startswith("<frozen importlib") or frame.filename in _OWN_FILES
-        if not machinery:
-            return f" ({frame.filename}, line {frame.lineno})"
-    return ""
-
-
-_OWN_FILES = (__file__, importlib.__file__, contextlib.__file__)
+    place = place_of_error(error)
+    return f": {reason}" if place is None else f" ({place}): {reason}"

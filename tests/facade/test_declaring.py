@@ -14,6 +14,7 @@ from liteq import (
     ConfigurationError,
     DuplicateScheduleError,
     EncodingError,
+    LiteqError,
     NotSupportedError,
     Queue,
     ScheduleError,
@@ -305,6 +306,49 @@ def test_a_wrong_entry_is_refused_when_it_is_set(
     with pytest.raises((ConfigurationError, SignatureError), match=words):
         queue.conf.beat_schedule["x"] = entry
     assert declared(queue) == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"schedule": -3},
+        {"schedule": "hourly"},
+        {"args": 1},
+        {"args": (1, 2, 3)},
+        {"args": (object(),)},
+        {"catch_up": "x"},
+        {"timezone": "Nowhere"},
+        {"task": ""},
+        {"options": {"priority": "high"}},
+        {"nothing": 1},
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_told_with_its_name(
+    queue: Queue, report: Task[..., Any], wrong: dict[str, Any]
+):
+    entry = {"task": "shop.report", "schedule": 10}
+    with pytest.raises(LiteqError) as caught:
+        queue.conf.beat_schedule = {"a": entry, "x": entry | wrong}
+    assert str(caught.value).startswith("beat_schedule['x']")
+    assert str(caught.value).count("beat_schedule") == 1
+    later: dict[str, Any] = {**entry}
+    queue.conf.beat_schedule = {"a": entry, "x": later}
+    later.update(schedule=-3)
+    with pytest.raises(LiteqError, match=r"^beat_schedule\['x'\]: "):
+        queue.declarations.all()
+
+
+def test_what_is_wrong_in_a_receiver_is_told_with_its_function_and_line(queue: Queue, report: Task[..., Any]):
+    @queue.on_after_configure.connect
+    def setup(sender: Queue, **kwargs: Any) -> None:
+        sender.add_periodic_task(-3, report.s())
+
+    with pytest.raises(ScheduleError) as caught:
+        queue.declarations.configure()
+    line = setup.__code__.co_firstlineno + 2
+    assert f"setup, receiver of on_after_configure ({__file__}, line {line}): " in str(caught.value)
+    with pytest.raises(ScheduleError, match="receiver"):
+        queue.declarations.configure()
 
 
 def test_a_name_is_not_both_in_beat_schedule_and_declared(queue: Queue, report: Task[..., Any]):

@@ -63,6 +63,28 @@ def test_a_module_that_fails_is_named_with_file_line_and_reason(
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("q.conf.beat_schedule = {'aa': {'task': 'lq.t', 'schedule': 3}}", "beat_schedule['aa']: The argum"),
+        ("q.conf.beat_schedule['aa'] = {'task': 'lq.t', 'schedule': 'hourly'}", "beat_schedule['aa']: "),
+        ("q.add_periodic_task(3, t.s())", "The arguments do not fit task lq.t"),
+        ("q.add_periodic_task('61 * * * *', t.s(1))", "61"),
+        ("q.add_periodic_task(3, t.s(1), timezone='Nowhere')", "Nowhere"),
+        ("crontab(hour=47)", "47"),
+    ],
+)
+def test_a_mistake_in_a_declaration_is_told_with_the_users_own_line(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    text = "from liteq import Queue, crontab\nq = Queue('memory://')\n@q.task(name='lq.t')\ndef t(x): ...\n"
+    with pytest.raises(WorkerError) as caught:
+        import_tasks([write(tmp_path, "lq_broken", text + line)])
+    place = f"({tmp_path / 'lq_broken.py'}, line 5): "
+    assert str(caught.value).startswith(f"Module 'lq_broken' cannot be imported {place}")
+    assert expected in str(caught.value)
+
+
 def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="'lq_absent' cannot be imported"):
         import_tasks([TaskModule("lq_absent", str(tmp_path), str(tmp_path))])
