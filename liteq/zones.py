@@ -136,9 +136,14 @@ def _find(key: str, option: str) -> tzinfo | None:
 def _nearest(key: str, known: set[str]) -> str:
     import difflib
 
-    by_lower = {name.lower(): name for name in known}
+    # Not of a name such as EST: it is like every other short one, and is seldom what is meant.
+    by_lower = {name.lower(): name for name in sorted(known) if "/" in name}
     found = difflib.get_close_matches(key.lower(), by_lower, n=1, cutoff=0.7)
-    return f" Did you mean {by_lower[found[0]]!r}?" if found else f" If it is a new one, {_INSTALL}."
+    if found:
+        return f" Did you mean {by_lower[found[0]]!r}?"
+    if "/" not in key:
+        return ' A zone is named by its region and a city, such as "Europe/Berlin".'
+    return f" If it is a new one, {_INSTALL}."
 
 
 @lru_cache(maxsize=256)

@@ -73,7 +73,15 @@ class Declarations:
     ) -> None:
         """Declare recurring work; see `Queue.add_periodic_task`."""
         work = describe(
-            what, self.store, schedule, signature, args=args, kwargs=kwargs, name=name, options=options
+            what,
+            self.store,
+            schedule,
+            signature,
+            args=args,
+            kwargs=kwargs,
+            name=name,
+            options=options,
+            parameters=("args", "kwargs", "name"),
         )
         self.check(work)
         declaration = Declaration(work, self.place())

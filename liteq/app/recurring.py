@@ -91,6 +91,7 @@ def describe(
     kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
     options: Mapping[str, Any],
+    parameters: Sequence[str] = (),
 ) -> Recurring:
     """Return recurring work as a user describes it.
 
@@ -103,6 +104,7 @@ def describe(
         kwargs: further arguments by name.
         name: its name; None for one made of the call.
         options: policies, options of the call, `relative` and `timezone`.
+        parameters: what else can be given there by name, to be suggested for a misspelt option.
 
     Raises:
         ConfigurationError: a value that something cannot have; a task of another queue.
@@ -115,7 +117,7 @@ def describe(
     elif args or kwargs:
         raise ConfigurationError(f"{what} got arguments for {signature!r}, which is immutable.")
     zone = store.settings.timezone
-    policies, call, form = split_options(what, {**own_options, **options})
+    policies, call, form = split_options(what, {**own_options, **options}, parameters)
     policy = make_policy(what, policies, zone)
     place(what, Placement(), call, zone)
     full = f"{task}({_shown(own_args, own_kwargs)})"
@@ -133,9 +135,14 @@ def describe(
 
 
 def split_options(
-    what: str, given: Mapping[str, Any]
+    what: str, given: Mapping[str, Any], parameters: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the policies, the options of the call, and those of the schedule itself, that are not None.
+
+    Args:
+        what: who takes them, as the start of a sentence.
+        given: the options.
+        parameters: what else can be given there by name, to be suggested for a misspelt option.
 
     Raises:
         NotSupportedError: an option that is not built yet.
@@ -145,7 +152,8 @@ def split_options(
         if given.get(option) is not None:
             raise ConfigurationError(f"{what} does not take {option!r}: {why}")
     forms = ("relative", "timezone")
-    check_options(what, given, (*POLICY_OPTIONS, *CALL_OPTIONS, *forms, *_NO_SENSE), NOT_BUILT)
+    given = {option: value for option, value in given.items() if option not in _NO_SENSE}
+    check_options(what, given, (*POLICY_OPTIONS, *CALL_OPTIONS, *forms), NOT_BUILT, parameters)
     present = {option: value for option, value in given.items() if value is not None}
     policies = {option: value for option, value in present.items() if option in POLICY_OPTIONS}
     call = {option: value for option, value in present.items() if option in CALL_OPTIONS}

@@ -34,6 +34,9 @@ from liteq.timetable import ScheduleRecord
 
 __all__ = ["Schedules"]
 
+_STAYS = {"name": "name", "task": "task", "signature": "task", "sig": "task"}
+"""What of a schedule cannot be changed, by the names that users try."""
+
 
 class Schedules:
     """The schedules in a queue's store, declared ones and others.
@@ -106,7 +109,15 @@ class Schedules:
         refuse_while_importing("q.schedules.add()")
         what = "q.schedules.add()"
         work = describe(
-            what, self._store, schedule, signature, args=args, kwargs=kwargs, name=name, options=options
+            what,
+            self._store,
+            schedule,
+            signature,
+            args=args,
+            kwargs=kwargs,
+            name=name,
+            options=options,
+            parameters=("args", "kwargs", "name"),
         )
         refuse_custom(what, work.schedule)
         task = self._task(work)
@@ -141,6 +152,7 @@ class Schedules:
     def change(
         self,
         name: str,
+        /,
         *,
         schedule: object = None,
         args: Sequence[Any] | None = None,
@@ -152,7 +164,7 @@ class Schedules:
         What a module declares comes back as it says when that declaration is changed.
 
         Args:
-            name: its name.
+            name: its name, which stays, as its task does; for another, remove it and add one.
             schedule: when it runs from now on.
             args: the positional arguments from now on.
             kwargs: the arguments by name from now on.
@@ -168,7 +180,12 @@ class Schedules:
         refuse_while_importing(CHANGE)
         if schedule is None and (options.get("relative") is not None or options.get("timezone") is not None):
             raise ConfigurationError(f"{CHANGE} takes relative and timezone together with schedule.")
-        split_options(CHANGE, options)
+        for option, part in _STAYS.items():
+            if option in options:
+                raise ConfigurationError(
+                    f"{CHANGE} cannot change the {part} of a schedule; remove {name!r}, and add another."
+                )
+        split_options(CHANGE, options, ("schedule", "args", "kwargs"))
 
         def changed(record: ScheduleRecord) -> ScheduleRecord:
             return self._changing.changed(record, schedule, args, kwargs, options)

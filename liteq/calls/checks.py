@@ -112,7 +112,11 @@ def utc_seconds(option: str, value: object, zone: tzinfo) -> float:
 
 
 def check_options(
-    what: str, given: Mapping[str, object], known: Collection[str], not_built: Mapping[str, str]
+    what: str,
+    given: Mapping[str, object],
+    known: Collection[str],
+    not_built: Mapping[str, str],
+    parameters: Collection[str] = (),
 ) -> None:
     """Raise unless every option is known.
 
@@ -121,6 +125,7 @@ def check_options(
         given: the options that were given.
         known: the names that exist.
         not_built: names that Celery has and liteq lacks so far, each with what to do instead.
+        parameters: what else can be given there by name, to be suggested.
 
     Raises:
         NotSupportedError: an option that is not built yet.
@@ -131,4 +136,4 @@ def check_options(
             continue
         if option in not_built:
             raise NotSupportedError(f"{what} does not take {option!r} yet: {not_built[option]}")
-        raise ConfigurationError(f"{what} has no option {option!r}.{nearest(option, list(known))}")
+        raise ConfigurationError(f"{what} has no option {option!r}.{nearest(option, [*known, *parameters])}")

@@ -109,4 +109,5 @@ class ListingGroup(click.Group):
 def _in_one_line(error: click.UsageError) -> CannotError:
     place = "liteq" if error.ctx is None else error.ctx.command_path
     sentence = " ".join(error.format_message().split()).rstrip(".")
-    return CannotError(f"{sentence}. See {place} --help.")
+    end = "" if sentence.endswith("?") else "."
+    return CannotError(f"{sentence}{end} See {place} --help.")

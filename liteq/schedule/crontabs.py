@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, Never
 
 from liteq.errors import ScheduleError
 from liteq.schedule.base import Schedule
 from liteq.schedule.calendar import Labels, next_moment, previous_moment
 from liteq.schedule.fields import DAY_OF_MONTH, DAY_OF_WEEK, HOUR, MINUTE, MONTH_OF_YEAR, Field, Kind
-from liteq.schedule.words import in_words
+from liteq.schedule.words import in_words, listed
 from liteq.zones import read_zone
 
 __all__ = ["crontab"]
@@ -39,9 +39,11 @@ class crontab(Schedule):  # noqa: N801 (Celery's name)
         day_of_month: from 1 to 31.
         month_of_year: from 1 to 12; or names, `"jan"` or `"january"`.
         timezone: the zone of these times, a key or a `tzinfo`; default the queue's.
+        unknown: nothing; a misspelt name is refused with the nearest one. Celery's `nowfun` and `app` may be
+            None.
 
     Raises:
-        ScheduleError: a field that is impossible, or days that never come.
+        ScheduleError: an unknown name, a field that is impossible, or days that never come.
         ConfigurationError: an unknown time zone.
     """
 
@@ -57,7 +59,9 @@ class crontab(Schedule):  # noqa: N801 (Celery's name)
         day_of_month: Spec = "*",
         month_of_year: Spec = "*",
         timezone: str | tzinfo | None = None,
+        **unknown: Never,
     ) -> None:
+        _refuse(unknown)
         super().__init__(None if timezone is None else read_zone(timezone))
         self._minute = Field.read(MINUTE, minute)
         self._hour = Field.read(HOUR, hour)
@@ -163,3 +167,27 @@ class crontab(Schedule):  # noqa: N801 (Celery's name)
     def __str__(self) -> str:
         words = in_words(self._minute, self._hour, self._dom, self._month, self._dow)
         return words + self._in_words()
+
+
+def _refuse(unknown: Mapping[str, object]) -> None:
+    """Raise about a name that no field has; Celery's others may be None, which says nothing."""
+    for name, value in unknown.items():
+        if name not in _OF_CELERY:
+            # Imported here because it is slow to import and seldom needed.
+            from difflib import get_close_matches
+
+            found = get_close_matches(_SHORT.get(name, name), _NAMES, n=1)
+            hint = f"Did you mean {found[0]!r}?" if found else f"It has {listed(_NAMES)}."
+            raise ScheduleError(f"crontab() has no option {name!r}. {hint}")
+        if value is not None:
+            raise ScheduleError(f"crontab() does not take {name!r}: {_OF_CELERY[name]}")
+
+
+_NAMES = ["minute", "hour", "day_of_week", "day_of_month", "month_of_year", "timezone"]
+_SHORT = {"tz": "timezone", "dow": "day_of_week", "dom": "day_of_month"}
+"""What is too short to be like the name that is meant."""
+_OF_CELERY = {
+    "nowfun": "the scheduler tells the time itself.",
+    "app": "its zone is timezone, and by default that of the queue that it is declared with.",
+}
+"""What Celery's crontab takes besides, each with what to do instead."""

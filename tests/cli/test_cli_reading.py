@@ -71,6 +71,7 @@ def test_a_mistake_on_the_command_line_is_one_line_that_names_the_help(
     assert says in result.stderr
     assert result.stderr.endswith(f" See liteq {help_of} --help.\n")
     assert result.stderr.count("\n") == 1
+    assert "?." not in result.stderr
 
 
 @pytest.mark.parametrize("word", ["wrok", "--vresion"])

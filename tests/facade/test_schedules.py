@@ -141,6 +141,13 @@ def test_a_second_one_of_the_same_name_is_refused(queue: Queue, report: Task[...
         (ScheduleError, "never", lambda q, t: q.schedules.change("nightly", schedule=datetime(2001, 1, 1))),
         (SignatureError, "too many", lambda q, t: q.schedules.change("nightly", args=(1, 2, 3))),
         (ConfigurationError, "'catchup'", lambda q, t: q.schedules.change("nightly", catchup="all")),
+        (ConfigurationError, "'nam'.*'name'", lambda q, t: q.schedules.add(1, t.s(), nam="x")),
+        (ConfigurationError, "'schedul'.*'schedule'", lambda q, t: q.schedules.change("nightly", schedul=1)),
+        (ConfigurationError, "'id'.$", lambda q, t: q.schedules.change("nightly", id="x")),
+        (ConfigurationError, "change the name of.*add", lambda q, t: q.schedules.change("nightly", name="x")),
+        (ConfigurationError, "change the task of.*add", lambda q, t: q.schedules.change("nightly", task="x")),
+        (ConfigurationError, "'task_idd'.$", lambda q, t: q.schedules.change("nightly", task_idd="x")),
+        (ConfigurationError, "'eta': a sched", lambda q, t: q.schedules.change("nightly", eta=datetime.max)),
         (ConfigurationError, "together", lambda q, t: q.schedules.change("nightly", timezone="UTC")),
     ],
 )

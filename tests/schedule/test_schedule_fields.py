@@ -197,6 +197,35 @@ def test_an_unknown_zone_is_refused_and_the_nearest_named(make: Any):
         make(5)
 
 
+def test_a_zone_is_suggested_by_region_and_city_only():
+    for abbreviation in ("CEST", "PDT", "Mars"):
+        with pytest.raises(ConfigurationError, match="by its region and a city") as caught:
+            crontab(timezone=abbreviation)
+        assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"hours": 3}, "no option 'hours'. Did you mean 'hour'?"),
+        ({"minutes": 3}, "no option 'minutes'. Did you mean 'minute'?"),
+        ({"day_of_weak": 3}, "no option 'day_of_weak'. Did you mean 'day_of_week'?"),
+        ({"tz": "UTC"}, "no option 'tz'. Did you mean 'timezone'?"),
+        ({"second": 3}, "no option 'second'. It has minute, hour, "),
+        ({"nowfun": datetime.now}, "does not take 'nowfun': the scheduler tells the time itself."),
+        ({"app": object()}, "does not take 'app': its zone is timezone"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(given: dict[str, Any], words: str):
+    with pytest.raises(ScheduleError) as caught:
+        crontab(**given)
+    assert words in str(caught.value)
+
+
+def test_what_celery_takes_besides_may_be_none():
+    assert crontab(hour=3, nowfun=None, app=None) == crontab(hour=3)
+
+
 def test_without_a_tz_database_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch):
     is_at_hand.cache_clear()
     monkeypatch.setattr(zoneinfo, "TZPATH", ())
