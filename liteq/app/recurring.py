@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
 from liteq.app.naming import nearest
@@ -32,6 +32,7 @@ __all__ = [
     "describe",
     "digest_of",
     "make_template",
+    "never_runs",
     "read_schedule",
     "sealed",
     "split_options",
@@ -323,6 +324,12 @@ def tell_of(what: str, error: LiteqError) -> None:
     error.args = (f"{what}: {text}",)
     if isinstance(error, ImportError):
         error.msg = error.args[0]
+
+
+def never_runs(name: str, schedule: Schedule, policy: Policy) -> str:
+    """Return the sentence about a schedule that has no tick to come."""
+    end = "" if policy.end is None else f" before its end, {datetime.fromtimestamp(policy.end, UTC)}"
+    return f"{name!r} would never run: {schedule} has no tick to come{end}."
 
 
 def unknown_task(task: str, known: list[str], where: str) -> str:

@@ -11,7 +11,16 @@ from liteq.app.changing import CHANGE, Changing, refuse_custom
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import nearest
 from liteq.app.reconciling import TRIES, next_tick
-from liteq.app.recurring import Recurring, begun, describe, make_template, sealed, split_options, unknown_task
+from liteq.app.recurring import (
+    Recurring,
+    begun,
+    describe,
+    make_template,
+    never_runs,
+    sealed,
+    split_options,
+    unknown_task,
+)
 from liteq.app.schedule_info import ScheduleInfo, info_of
 from liteq.app.store import Store
 from liteq.calls.checks import check_name
@@ -129,9 +138,7 @@ class Schedules:
         schedule_now = begun(work.schedule, now)
         next_run = next_tick(schedule_now, policy, now)
         if next_run is None:
-            raise ScheduleError(
-                f"{what}: {work.name!r} would never run: {work.schedule} has no tick to come."
-            )
+            raise ScheduleError(f"{what}: {never_runs(work.name, work.schedule, policy)}")
         spec = encode(schedule_now)
         record = ScheduleRecord(
             name=work.name,

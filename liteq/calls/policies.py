@@ -59,7 +59,7 @@ def make_policy(what: str, given: Mapping[str, Any], zone: tzinfo) -> Policy:
     policy = Policy(**checked)
     if policy.start is not None and policy.end is not None and policy.end < policy.start:
         start, end = (datetime.fromtimestamp(moment, UTC) for moment in (policy.start, policy.end))
-        raise ConfigurationError(f"{what} would end ({end}) before it starts ({start}).")
+        raise ConfigurationError(f"{what}: it would end ({end}) before it starts ({start}).")
     return policy
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -14,10 +15,11 @@ from liteq.app.schedules import Schedules
 from liteq.app.store import Store
 from liteq.calls.policies import POLICY_OPTIONS
 from liteq.cli.call import read_given, read_time, refuse_if_signed
-from liteq.cli.group import ListingGroup
+from liteq.cli.group import CannotError, ListingGroup
 from liteq.cli.output import clean, moment, print_json, print_pairs, print_table, stamp, written
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.target import resolve
+from liteq.errors import LiteqError
 from liteq.firing import CATCH_UP, OVERLAP
 from liteq.queue import Queue
 
@@ -135,6 +137,8 @@ def change(
         raise click.UsageError(f"give --{both.replace('_', '-')} or reset it, not both")
     if schedule is not None:
         given["schedule"] = _schedule(schedule)
+    if "timezone" in given and schedule is None:
+        raise click.UsageError("--timezone goes together with --schedule")
     if not given and not dropped:
         raise click.UsageError("say what is to be changed")
     with _opened(target) as found:
@@ -207,8 +211,20 @@ def _opened(target: str, may_create: bool = False) -> Iterator[_Opened]:
     store = Store(app.settings, lambda _: where.open(create=create))
     try:
         yield _Opened(store, app.registry)
+    except LiteqError as error:
+        raise CannotError(_as_command(" ".join(str(error).split()))) from error
     finally:
         store.close()
+
+
+def _as_command(message: str) -> str:
+    """Return what is said of `q.schedules` as said of these commands."""
+    message = _METHOD.sub(lambda found: f"liteq schedules {found[1]}", message)
+    # The line begins with the program's name anyway.
+    return message.removeprefix("liteq ")
+
+
+_METHOD = re.compile(r"q\.schedules\.([a-z]+)(?:_now)?\(\)")
 
 
 # ---- reading the command line ------------------------------------------------------------------------
@@ -279,8 +295,10 @@ def _print(info: ScheduleInfo, as_json: bool) -> None:
         return
     policy = facts.pop("policy")
     unreadable = "cannot be read here"
+    # What is broken from the start has nothing stored of its call.
+    missing = unreadable if info.broken is None else "not known, as it is broken"
     for part in ("args", "kwargs"):
-        facts[part] = unreadable if facts[part] is None else written(facts[part])
+        facts[part] = missing if facts[part] is None else written(facts[part])
     facts |= {"policy": unreadable} if policy is None else policy
     print_pairs([(name, _shown(value)) for name, value in facts.items()])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,7 @@ def test_a_schedule_is_paused_resumed_run_and_removed(
         (("add", "FILE", "x", "60", "shop.add", "--overlap", "forbid"), "'forbid'"),
         (("change", "FILE", "nightly"), "say what is to be changed"),
         (("change", "FILE", "nightly", "--jitter", "1", "--reset", "jitter"), "not both"),
+        (("change", "FILE", "nightly", "--timezone", "UTC"), "--timezone goes together with --schedule"),
         (("pause", "FILE", "x"), "There is no schedule 'x'"),
         (("run", "FILE", "x"), "There is no schedule 'x'"),
         (("remove", "FILE", "x"), "There is no schedule 'x'"),
@@ -175,6 +177,44 @@ def test_what_cannot_be_is_one_line_and_status_2(
     assert result.exit_code == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("add", "FILE", "x", "2001-01-01", "shop.add", "--args", "[1]"),
+            "liteq: schedules add: 'x' would never run: ",
+        ),
+        (("change", "FILE", "nightly", "--schedule", "2001-01-01"), "liteq: schedules change: 'nightly' wo"),
+        (
+            ("add", "FILE", "nightly", "60", "shop.add", "--args", "[1]"),
+            "; change it with liteq schedules change, or give",
+        ),
+        (
+            ("change", "FILE", "nightly", "--start", "2030-01-02", "--end", "2030-01-01"),
+            "schedules change: it would end",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_the_command(
+    stocked: Shop, liteq: Callable[..., Result], words: tuple[str, ...], message: str
+):
+    result = liteq("schedules", *(stocked.file if word == "FILE" else word for word in words))
+    assert message in result.stderr
+    assert "q.schedules" not in result.stderr
+    assert "()" not in result.stderr
+
+
+def test_what_is_not_stored_of_a_broken_schedule_is_said_to_be_unknown(
+    stocked: Shop, liteq: Callable[..., Result]
+):
+    (record,) = stocked.queue.transport.schedules(["nightly"])
+    broken = replace(record, job=None, broken="No such task.")
+    assert stocked.queue.transport.save_schedules([broken]) == [True]
+    shown = liteq("schedules", "show", stocked.file, "nightly").stdout
+    assert "cannot be read" not in shown
+    assert "not known, as it is broken" in shown
 
 
 def test_an_application_checks_the_arguments_against_its_task(

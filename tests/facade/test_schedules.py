@@ -126,6 +126,11 @@ def test_a_second_one_of_the_same_name_is_refused(queue: Queue, report: Task[...
         (UnknownTaskError, "'shop.reprot'.*'shop.report'", lambda q, t: q.schedules.add(1, "shop.reprot")),
         (ScheduleError, "never run", lambda q, t: q.schedules.add(datetime(2001, 1, 1), t.s())),
         (ScheduleError, "never run", lambda q, t: q.schedules.add(1, t.s(), end=datetime(2001, 1, 1))),
+        (
+            ScheduleError,
+            r"every 1 second has no tick to come before its end, 2001-01-01 00:00:00\+00:00\.$",
+            lambda q, t: q.schedules.add(1, t.s(), end=datetime(2001, 1, 1, tzinfo=UTC)),
+        ),
         (ScheduleError, "object of your own", lambda q, t: q.schedules.add(Now(), t.s())),
         (SignatureError, "too many", lambda q, t: q.schedules.add(1, t.s(1, 2, 3))),
         (ConfigurationError, "overlap", lambda q, t: q.schedules.add(1, t.s(), overlap="forbid")),
