@@ -11,7 +11,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     │   └── ImportGuardError (RuntimeError)  a task module starts work while a worker imports it
     ├── ScheduleNotLoadedError (LookupError) a schedule of the user's own, whose module is not imported here
     ├── UnknownTaskError (LookupError)       a task name that nobody registered here
-    ├── UnknownScheduleError (LookupError)   a schedule name that the store does not have
+    ├── UnknownScheduleError (KeyError)      a schedule name that the store does not have
     ├── SignatureError (TypeError)           arguments do not fit the task's signature
     ├── CodecError (ValueError)              bytes and values
     │   ├── EncodingError                    a value cannot be encoded; says which argument
@@ -128,8 +128,11 @@ class UnknownTaskError(LiteqError, LookupError):
     """No task of this name is registered here."""
 
 
-class UnknownScheduleError(LiteqError, LookupError):
+class UnknownScheduleError(LiteqError, KeyError):
     """No schedule of this name is stored; the message names the nearest one that is."""
+
+    # That of KeyError would quote the message.
+    __str__ = Exception.__str__
 
 
 class SignatureError(LiteqError, TypeError):

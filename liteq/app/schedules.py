@@ -51,8 +51,8 @@ class Schedules:
     """The schedules in a queue's store, declared ones and others.
 
     Each method reads the store anew, and what it changes takes effect at once, whichever process fires them.
-    Iterating yields a `ScheduleInfo` for each, in the order of their names; `len()` counts them, and
-    `name in q.schedules` tells whether there is one.
+    Iterating yields a `ScheduleInfo` for each, in the order of their names; `len()` counts them,
+    `name in q.schedules` tells whether there is one, and `q.schedules[name]` is `get(name)`.
 
     Args:
         store: the queue's hold on its store.
@@ -76,6 +76,10 @@ class Schedules:
             UnknownScheduleError: there is none; the message names the nearest one.
         """
         return info_of(self._read(name), self._store.settings.timezone)
+
+    def __getitem__(self, name: str) -> ScheduleInfo:
+        """Return a schedule by name; raises as `get` does."""
+        return self.get(name)
 
     def __iter__(self) -> Iterator[ScheduleInfo]:
         return iter(self.list())

@@ -56,9 +56,9 @@ def start_scheduler(store: Store, registry: Registry) -> Workers:
     """Start a scheduler for a store; see `Queue.start_scheduler`."""
     code = _code(store, registry)
     if not store.crosses_processes:
-        return RunningScheduler(store.transport(), code)
+        return RunningScheduler(store.transport(), code, store.settings.url)
     transport = _opener(store.settings)()
-    return RunningScheduler(transport, code, transport.close)
+    return RunningScheduler(transport, code, store.settings.url, transport.close)
 
 
 def _code(store: Store, registry: Registry) -> LoadedCode:

@@ -37,6 +37,11 @@ class Beat:
             )
             self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def ask_to_stop(self) -> None:
         """Let the thread end soon, and another scheduler lead; idempotent."""
         self._ended.set()

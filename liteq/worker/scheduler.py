@@ -9,6 +9,7 @@ Each look reads what is due, lets `liteq.firing` decide, and stores all that fol
 
 from __future__ import annotations
 
+import logging
 import random as random_module
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -26,7 +27,7 @@ from liteq.errors import (
     StoreFullError,
 )
 from liteq.failure import reason
-from liteq.firing import SET_BACK, Policy, decode_policy, plan, reconsider
+from liteq.firing import GRACE, SET_BACK, Policy, decode_policy, plan, reconsider
 from liteq.retry import Random
 from liteq.schedule import Schedule, decode, encode
 from liteq.timetable import Firing, ScheduleRecord
@@ -290,9 +291,12 @@ class Scheduler:
         )
         jobs = tick_jobs(record, policy, planned.ticks, now, self._random, signer)
         if planned.dropped:
-            LOGGER.info(
-                "Schedule %s: %d ticks%s are left out, as its policy says.",
-                *(record.name, planned.dropped, "" if planned.ticks else ", the latest among them,"),
+            # Where jobs must not overlap, this may happen at every tick; after downtime it is news.
+            is_news = policy.overlap == "allow" or record.next_run < now - GRACE
+            LOGGER.log(
+                logging.INFO if is_news else logging.DEBUG,
+                "Schedule %s: %s left out, as its policy says.",
+                *(record.name, _left_out(planned.dropped, not planned.ticks)),
             )
         moved = replace(record, next_run=planned.next_run, runs=record.runs + len(jobs))
         if not jobs:
@@ -355,6 +359,13 @@ class Scheduler:
         if job is not None and signer is not None:
             job = sign_template(job, record.name, spec, signer)
         return replace(moved, spec=spec, job=job)
+
+
+def _left_out(count: int, with_latest: bool) -> str:
+    """Return which ticks are left out, up to the verb."""
+    if count == 1:
+        return "the latest tick is" if with_latest else "1 tick is"
+    return f"{count} ticks, the latest among them, are" if with_latest else f"{count} ticks are"
 
 
 def _parts(firings: Iterable[Firing]) -> Iterable[list[Firing]]:

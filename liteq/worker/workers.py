@@ -202,18 +202,25 @@ class ThreadWorkers(Workers):
 class RunningScheduler(Workers):
     """A scheduler as a thread of this program, without workers."""
 
-    def __init__(self, transport: Transport, code: Code, close: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, transport: Transport, code: Code, where: str, close: Callable[[], None] = lambda: None
+    ) -> None:
         """Start the thread.
 
         Args:
             transport: the store.
             code: what the program's code says about schedules.
+            where: where the store is.
             close: called once the thread has ended.
         """
+        self._where = where
         self._close = close
         self._beat = Beat(Scheduler(transport, code=code))
         self._beat.start()
         _running.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Scheduler of {self._where}, {'running' if self._beat.is_running else 'stopped'}>"
 
     def stop(self, timeout: float | None = None) -> None:
         """Let another scheduler take over; idempotent.

@@ -94,9 +94,23 @@ def test_schedules_are_counted_iterated_and_found(queue: Queue, report: Task[...
     assert len(queue.schedules) == 2
     assert [each.name for each in queue.schedules] == ["nightly", "shop.report(copies=2)"]
     assert queue.schedules.list() == list(queue.schedules)
+    assert queue.schedules[nightly] == queue.schedules.get(nightly)
     assert nightly in queue.schedules
     assert "other" not in queue.schedules
     assert 3 not in queue.schedules
+
+
+def test_a_name_that_is_not_there_is_no_key_and_the_message_is_a_sentence(queue: Queue, nightly: str):
+    with pytest.raises(KeyError) as caught:
+        queue.schedules["nightyl"]
+    sentence = "There is no schedule 'nightyl' in memory://. Did you mean 'nightly'?"
+    assert (type(caught.value), str(caught.value)) == (UnknownScheduleError, sentence)
+
+
+def test_a_running_scheduler_says_of_which_store_it_is(queue: Queue):
+    with queue.start_scheduler() as scheduler:
+        assert repr(scheduler) == "<Scheduler of memory://, running>"
+    assert repr(scheduler) == "<Scheduler of memory://, stopped>"
 
 
 def test_an_interval_begins_when_it_is_added(queue: Queue, report: Task[..., Any]):

@@ -356,6 +356,34 @@ def test_skip_leaves_ticks_out_while_the_job_before_is_unfinished(day: Day):
     assert day.ticks() == [10, 40]
 
 
+def test_a_skipped_tick_is_told_for_debugging_and_one_that_downtime_cost_as_news(
+    day: Day, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    day.add("long", policy=Policy(overlap="skip"))
+    day.live(25)
+    assert left_out(caplog) == [("DEBUG", "Schedule long: the latest tick is left out, as its policy says.")]
+
+    day.transport.remove_schedules(["long"])
+    for name, policy in (("skip", Policy(catch_up="skip")), ("once", Policy())):
+        day.add(name, every(100, anchor=day.clock.wall()), policy)
+    day.clock.advance(250)
+    day.live(1)
+    assert sorted(left_out(caplog)) == [
+        ("INFO", "Schedule once: 1 tick is left out, as its policy says."),
+        ("INFO", "Schedule skip: 2 ticks, the latest among them, are left out, as its policy says."),
+    ]
+
+
+def left_out(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Return what was told of ticks that are left out, with its level, since this was asked last."""
+    found = [
+        (each.levelname, each.getMessage()) for each in caplog.records if "left out" in each.getMessage()
+    ]
+    caplog.clear()
+    return found
+
+
 def test_skip_goes_on_when_the_job_before_is_gone(day: Day):
     day.add(policy=Policy(overlap="skip"), last_job="long forgotten")
     day.live(10)
