@@ -277,6 +277,10 @@ class AsyncResult(Generic[R]):
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __str__(self) -> str:
+        """Return the job's id, as in Celery."""
+        return self.id
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
