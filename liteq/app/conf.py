@@ -142,8 +142,9 @@ def absolute_url(url: str | os.PathLike[str]) -> str:
             return text
         if text.startswith(_SQLITE):
             text = text.removeprefix(_SQLITE)
-            if not text:
-                raise ConfigurationError(f"{url!r} names no file. {SERVED}.")
+            if not text or text == ":memory:":
+                hint = f" For a queue in memory, write {MEMORY_URL}." if text else ""
+                raise ConfigurationError(f"{url!r} names no file. {SERVED}.{hint}")
         elif match := _SCHEME.match(text):
             _refuse_scheme(text, match.group())
     return str(Path(base_directory(), text))

@@ -13,6 +13,13 @@ _SAME_FILE = re.compile(r"(?:sqla\+|db\+)?sqlite:///")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NO_STORE = ("rpc://", "rpc", "disabled://", "disabled")
 """Result backends that name no store of their own: results come back the way the calls went."""
+_KIND = re.compile(
+    r"amqp|amqps|arangodb|azureblockblob|azurestoragequeues|cache|cassandra|confluentkafka|consul|"
+    r"cosmosdbsql|couchbase|couchdb|database|db|django|django-cache|django-db|dynamodb|elasticsearch|etcd|"
+    r"file|filesystem|gcpubsub|gs|memory|mongodb|pyamqp|pyro|qpid|redis|rediss|riak|s3|sentinel|sqla|"
+    r"sqlalchemy|sqs|zookeeper"
+)
+"""What Celery calls kinds of brokers and stores where no URL is needed; a file of such a name is `./name`."""
 
 
 def check_url(what: str, url: object) -> None:
@@ -24,18 +31,24 @@ def check_url(what: str, url: object) -> None:
             mean the file as well.
 
     Raises:
-        NotSupportedError: a broker or a backend that is a server, or another library's.
+        NotSupportedError: a broker or a backend that is a server, or of another library.
         ConfigurationError: no URL, and no path.
     """
     if not isinstance(url, str) or _SAME_FILE.match(url) or url == MEMORY_URL:
         absolute_url(queue_url(url) if isinstance(url, str) else url)  # type: ignore[arg-type]
         return
     scheme = _SCHEME.match(url)
-    if scheme is not None:
+    if scheme is not None or _KIND.fullmatch(url.lower()) or url.startswith("file:"):
         # The rest is not shown: it may have a password in it.
+        shown = repr(url) if scheme is None else f"'{scheme.group()}...'"
+        if "backend" in what.lower():
+            raise NotSupportedError(
+                f"{what}={shown} cannot be served: the broker's file keeps the results. Leave the backend "
+                f"out, or give it the broker's URL, such as 'sqlite:///queue.db'. {SERVED}."
+            )
         raise NotSupportedError(
-            f"{what}='{scheme.group()}...' cannot be served: liteq needs no server, and has none. {SERVED}; "
-            f"so write {what}='sqlite:///queue.db', or another file's path."
+            f"{what}={shown} cannot be served: liteq needs no server, and has none. {SERVED}; "
+            f"so write {what}='sqlite:///queue.db', or another file's path, and leave the backend out."
         )
     if ";" in url:
         raise ConfigurationError(f"{what}={url!r} names several brokers; there is one queue file. {SERVED}.")
