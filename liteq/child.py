@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
@@ -35,7 +37,7 @@ from typing import Any, NoReturn
 from liteq.app.opening import open_transport
 from liteq.app.reconciling import reconcile_declared
 from liteq.clock import SystemClock
-from liteq.errors import LiteqError, StoreBusyError, StoreFullError, TimeLimitExceeded
+from liteq.errors import LiteqError, LiteqWarning, StoreBusyError, StoreFullError, TimeLimitExceeded
 from liteq.job import WorkerInfo
 from liteq.queue import Queue
 from liteq.registry import collect_tasks
@@ -147,6 +149,8 @@ def main(boot: Mapping[str, Any]) -> int:
     _keep_from_forks(messages.descriptor, control.descriptor)
     surroundings = OwnSurroundings([messages.descriptor, control.descriptor])
     set_up_logging(config.loglevel, config.name)
+    if not config.declares:
+        _leave_hints_to_others()
     # What a task prints is to be seen at once, and not lost when the process is killed.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
@@ -160,6 +164,12 @@ def main(boot: Mapping[str, Any]) -> int:
         _end(1)
     messages.send("end", reason=end.value)
     return 0
+
+
+def _leave_hints_to_others() -> None:
+    """Say nothing of what a program asks for in vain: who started this process, or its first one, says it."""
+    warnings.filterwarnings("ignore", category=LiteqWarning)
+    logging.getLogger("liteq.celery").setLevel(logging.ERROR)
 
 
 def _end(status: int) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from types import FunctionType, ModuleType
@@ -12,8 +11,9 @@ from typing import Any
 from liteq.app.attribution import declaring_from, declaring_place
 from liteq.app.naming import nearest
 from liteq.celery.settings import SILENT, USED, WITHOUT_EFFECT, default_of, find
+from liteq.celery.telling import warn
 from liteq.celery.urls import check_url, is_own_store
-from liteq.errors import ConfigurationError, LiteqWarning
+from liteq.errors import ConfigurationError
 
 __all__ = ["Settings"]
 
@@ -87,10 +87,10 @@ class Settings(MutableMapping[str, Any]):
     # ---- setting -----------------------------------------------------------------------------------
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._set(name, value, 4)
+        self._set(name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._set(name, value, 4)
+        self._set(name, value)
 
     def __delitem__(self, name: str) -> None:
         raise ConfigurationError(f"conf.{name} cannot be deleted; set it to what it is to be.")
@@ -98,14 +98,14 @@ class Settings(MutableMapping[str, Any]):
     def update(self, *settings: Any, **named: Any) -> None:
         """Set several."""
         for name, value in dict(*settings, **named).items():
-            self._set(name, value, 4)
+            self._set(name, value)
 
     def add_source(self, source: Any, namespace: str | None, silent: bool = False) -> None:
         """Read further settings from an object or a module, by its name, when one is first asked for."""
         self._sources.append((source, namespace, silent, declaring_place()))
 
-    def _set(self, name: str, value: Any, depth: int) -> None:
-        _warn(name, depth)
+    def _set(self, name: str, value: Any) -> None:
+        _warn_of(name)
         is_url = name == "broker_url" or (name == "result_backend" and is_own_store(str(value)))
         if is_url and value is not None:
             check_url(name, value)
@@ -127,10 +127,10 @@ class Settings(MutableMapping[str, Any]):
                 # What the program says itself wins over what it has from elsewhere.
                 if name not in self._values:
                     with declaring_from(place):
-                        self._set(name, value, 6)
+                        self._set(name, value)
 
 
-def _warn(name: str, depth: int) -> None:
+def _warn_of(name: str) -> None:
     if name in USED or (name not in WITHOUT_EFFECT and find(SILENT, name) is not None):
         return
     why = find(WITHOUT_EFFECT, name)
@@ -138,7 +138,7 @@ def _warn(name: str, depth: int) -> None:
         text = f"The setting {name} has no effect: {why}."
     else:
         text = f"There is no setting {name!r}.{nearest(name.lower().removeprefix('celery_'), [*USED])}"
-    warnings.warn(text, LiteqWarning, stacklevel=depth)
+    warn(text)
 
 
 def _read(source: Any, namespace: str | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -10,7 +9,8 @@ from typing import Any, cast
 
 from liteq.app.conf import KNOWN
 from liteq.calls.options import NOT_BUILT, CallOptions
-from liteq.errors import ConfigurationError, LiteqWarning, NotSupportedError
+from liteq.celery.telling import warn
+from liteq.errors import ConfigurationError, NotSupportedError
 
 __all__ = [
     "CALL_SILENT",
@@ -62,7 +62,7 @@ def is_task_option(name: str) -> bool:
     return name in KNOWN and name != "bind"
 
 
-def check_task_options(options: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+def check_task_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a task without those that mean nothing here.
 
     Raises:
@@ -71,8 +71,7 @@ def check_task_options(options: Mapping[str, Any], depth: int = 3) -> dict[str, 
     kept = {}
     for name, value in options.items():
         if name in TASK_WITHOUT_EFFECT:
-            text = f"The task option {name} has no effect: {TASK_WITHOUT_EFFECT[name]}."
-            warnings.warn(text, LiteqWarning, stacklevel=depth)
+            warn(f"The task option {name} has no effect: {TASK_WITHOUT_EFFECT[name]}.")
         elif name == "typing":
             if not value:
                 raise NotSupportedError("typing=False is not possible: arguments are always checked.")

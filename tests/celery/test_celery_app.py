@@ -62,6 +62,24 @@ def test_a_server_is_refused_with_what_can_be_written_and_without_its_password(w
     assert url.split("://")[0] in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["cache+memory://", "file:///results", "db+postgresql://host/db", "django-db", "django-cache", "redis"],
+)
+@pytest.mark.parametrize("where", ["broker", "backend"])
+def test_a_kind_that_is_not_here_is_refused_wherever_it_stands(where: str, url: str):
+    what = "leave the backend out" if where == "broker" else "Leave the backend out, or give it the broker's"
+    with pytest.raises(NotSupportedError, match=what):
+        Celery("test", **{"broker": "queue.db", where: url})
+
+
+def test_a_broker_in_memory_is_not_a_file_of_that_name():
+    with pytest.raises(ConfigurationError, match="For a queue in memory, write memory://"):
+        Celery("test", broker="sqlite:///:memory:")
+    with pytest.raises(ConfigurationError, match="For a queue in memory, write memory://"):
+        Queue("sqlite:///:memory:")
+
+
 def test_a_server_is_refused_in_the_settings_and_the_environment_as_well(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ):
@@ -98,9 +116,11 @@ def test_a_backend_that_is_the_broker_is_nothing_to_speak_of(
     assert caplog.records == []
 
 
-def test_another_backend_is_told_that_the_broker_keeps_the_results(caplog: pytest.LogCaptureFixture):
+def test_another_backend_is_told_once_that_the_broker_keeps_the_results(caplog: pytest.LogCaptureFixture):
     app = Celery("test", broker="queue.db", backend="results.db")
-    _ = app.queue, app.queue
+    _ = app.queue
+    app.conf.timezone = "Europe/Berlin"
+    _ = app.queue
 
     (record,) = caplog.records
     assert (record.levelno, record.name) == (logging.WARNING, "liteq.celery")
@@ -188,6 +208,8 @@ def test_a_task_is_sent_by_name_and_its_result_asked_for_by_id(make: Make):
 
     again = app.AsyncResult(result.id)
     assert isinstance(result, AsyncResult)
+    assert (str(result), f"{result}") == (result.id, result.id)
+    assert repr(result) == f"<AsyncResult {result.id}>"
     assert (again, again.status, again.name, again.date_done) == (result, "PENDING", "elsewhere.send", None)
     assert again.revoke(terminate=False)
     assert (again.status, again.ready(), again.successful(), again.failed()) == (

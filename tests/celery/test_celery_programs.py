@@ -79,7 +79,29 @@ def test_a_program_that_sends_mail_and_one_that_asks_for_the_result(folder: Fold
     folder.until(lambda: folder.run("ask.py", job) == "ok", "result")
     # It was forgotten.
     assert folder.run("ask.py", job) == "任务等待中被执行"
-    assert "the broker's file keeps the results" in folder.logs()
+    assert folder.logs().count("the broker's file keeps the results") == 1
+
+
+@pytest.mark.parametrize("words", ["-A hinting worker", "worker queue.db", "worker queue.db -A hinting"])
+def test_what_has_no_effect_is_told_once_at_its_line_however_many_processes_there_are(
+    folder: Folder, words: str
+):
+    program = """\
+from liteq.celery import Celery
+app = Celery('hinting', broker='queue.db', backend='results.db')
+app.conf.worker_concurrency = 4
+@app.task
+def hello(): print('hello')
+if __name__ == '__main__': hello.delay()
+"""
+    folder.write(hinting=program)
+    folder.run("hinting.py")
+    folder.start(*words.split(), "-c", "3")
+
+    folder.await_log("ready", "hello")
+    assert folder.logs().count("LiteqWarning") == 1
+    assert "hinting.py:3: LiteqWarning: The setting worker_concurrency has no effect" in folder.logs()
+    assert folder.logs().count("the broker's file keeps the results") == 1
 
 
 def test_a_program_reads_every_state(folder: Folder):

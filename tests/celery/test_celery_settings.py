@@ -61,6 +61,26 @@ def test_an_unknown_setting_warns_with_the_nearest_where_it_was_set(make: Make):
         app.conf["nothing"]
 
 
+def test_a_warning_points_at_the_line_of_the_program_and_comes_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            app = Celery("test", worker_concurrency=4)
+            app.conf.update({"worker_pool": "solo"})
+            app.config_from_object({"beat_scheduler": "its.own"})
+            app.task(throws=(KeyError,))(print)
+            app.conf.peek("timezone")
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+
+    assert {each.filename for each in caught} == {__file__}
+    assert [lines[each.lineno - 1].strip() for each in caught] == [
+        'app = Celery("test", worker_concurrency=4)',
+        'app.conf.update({"worker_pool": "solo"})',
+        "app.task(throws=(KeyError,))(print)",
+        'app.config_from_object({"beat_scheduler": "its.own"})',
+    ]
+
+
 def test_every_setting_with_a_meaning_has_a_default(make: Make):
     app = make()
 

@@ -15,6 +15,8 @@ from liteq.queue import Queue
 __all__ = ["make_queue"]
 
 LOGGER = logging.getLogger("liteq.celery")
+_told: set[tuple[str, str]] = set()
+"""The queues and the backends of which it has been said that one keeps the results of the other."""
 
 
 def make_queue(application: object, conf: Settings, directory: str) -> Queue:
@@ -77,4 +79,7 @@ def _say_where_results_are(
 ) -> None:
     if backend is None or not is_own_store(backend) or _absolute(backend, directory) == place:
         return
-    LOGGER.warning("%r: the broker's file keeps the results as well, and not %s", application, backend)
+    # A setting that comes late makes the queue anew, and that is nothing to hear of again.
+    if (told := (str(place), backend)) not in _told:
+        _told.add(told)
+        LOGGER.warning("%r: the broker's file keeps the results as well, and not %s", application, backend)

@@ -84,7 +84,7 @@ class TaskRegistration:
         if isinstance(function, Task):
             raise ConfigurationError(f"{function!r} is a task already.")
         check_function(function)
-        given = check_task_options(options, depth=5)
+        given = check_task_options(options)
         base = given.pop("base", None) or self.task_cls
         bind = given.pop("bind", False)
         for name in given:
