@@ -31,7 +31,24 @@ __all__ = [
     "uuid",
 ]
 
-ABSENT = {**canvas.ABSENT, "bugreport": "see `liteq doctor`."}
+_WORKER = "parts of Celery's worker, which is not liteq's."
+ABSENT = {
+    **canvas.ABSENT,
+    "bugreport": "see `liteq doctor`.",
+    "task": "write @app.task, or @shared_task.",
+    "beat": "the scheduler is liteq's own: `liteq beat`, app.queue.start_scheduler(), app.queue.schedules.",
+    "bin": "the commands are liteq's: `liteq worker`, `liteq beat` and others; see `liteq --help`.",
+    "contrib": "what is in it is for Celery's own worker, brokers and tests; liteq.testing is for tests.",
+    "apps": _WORKER,
+    "backends": "the queue's file keeps the results.",
+    "bootsteps": _WORKER,
+    "concurrency": _WORKER,
+    "events": "there are no events yet.",
+    "loaders": "modules are imported as Python does it.",
+    "platforms": _WORKER,
+    "security": "a queue signs its jobs with conf.queue_options = {'signing_key': ...}.",
+    "worker": _WORKER,
+}
 """What Celery has here, each with why it is not."""
 
 

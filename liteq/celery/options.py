@@ -8,12 +8,15 @@ from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from liteq.app.conf import KNOWN
+from liteq.app.conf import NOT_BUILT as TASK_NOT_BUILT
 from liteq.calls.options import NOT_BUILT, CallOptions
 from liteq.celery.telling import warn
 from liteq.errors import ConfigurationError, NotSupportedError
 
 __all__ = [
+    "CALL_REFUSED",
     "CALL_SILENT",
+    "TASK_REFUSED",
     "TASK_SILENT",
     "TASK_WITHOUT_EFFECT",
     "as_utc",
@@ -46,6 +49,16 @@ TASK_WITHOUT_EFFECT: Mapping[str, str] = {
 }
 """Options of tasks that Celery has and liteq lacks, and whose lack harms nobody: they warn."""
 
+TASK_REFUSED: Mapping[str, str] = {
+    "typing": "only `typing=False`: arguments are always checked against the signature",
+    **{
+        name: why.removesuffix(".")
+        for name, why in TASK_NOT_BUILT.items()
+        if name not in {*TASK_SILENT, *TASK_WITHOUT_EFFECT, "typing", "base"}
+    },
+}
+"""Options of tasks that Celery has and liteq lacks, and whose lack would be noticed."""
+
 CALL_SILENT: Mapping[str, str] = {
     "retry": "there is no server",
     "retry_policy": "there is no server",
@@ -55,6 +68,11 @@ CALL_SILENT: Mapping[str, str] = {
     "add_to_parent": "there are no workflows yet",
 }
 """Options of calls that have no meaning here: accepted silently."""
+
+CALL_REFUSED: Mapping[str, str] = {
+    name: why.removesuffix(".") for name, why in NOT_BUILT.items() if name not in CALL_SILENT
+}
+"""Options of calls that Celery has and liteq lacks; None is the same as leaving one out."""
 
 
 def is_task_option(name: str) -> bool:
@@ -75,7 +93,7 @@ def check_task_options(options: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "typing":
             if not value:
                 raise NotSupportedError("typing=False is not possible: arguments are always checked.")
-        elif name not in TASK_SILENT:
+        elif name not in TASK_SILENT and (value or name not in TASK_REFUSED):
             kept[name] = value
     return kept
 

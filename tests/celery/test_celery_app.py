@@ -311,6 +311,10 @@ def test_what_the_application_cannot_take_is_refused(make: Make, name: str):
     [
         ("liteq.celery", "chain"),
         ("liteq.celery", "group"),
+        ("liteq.celery", "beat"),
+        ("liteq.celery", "task"),
+        ("liteq.celery", "bin"),
+        ("liteq.celery", "contrib"),
         ("liteq.celery.canvas", "chord"),
         ("liteq.celery.exceptions", "SoftTimeLimitExceeded"),
         ("liteq.celery.result", "GroupResult"),

@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 
-from liteq import ConfigurationError, LiteqWarning
-from liteq.celery import Celery, exceptions, result, signals
+from liteq import ConfigurationError, LiteqWarning, NotSupportedError, celery
+from liteq.celery import Celery, canvas, exceptions, request, result, schedules, signals
 from liteq.celery.app import base, task
-from liteq.celery.options import CALL_SILENT, TASK_SILENT, TASK_WITHOUT_EFFECT
+from liteq.celery.options import (
+    CALL_REFUSED,
+    CALL_SILENT,
+    TASK_REFUSED,
+    TASK_SILENT,
+    TASK_WITHOUT_EFFECT,
+)
 from liteq.celery.schedules import crontab, maybe_schedule, schedule
 from liteq.celery.settings import SILENT, USED, WITHOUT_EFFECT
 
@@ -221,6 +227,20 @@ def test_a_schedule_may_be_made_of_what_celery_makes_one_of():
     assert maybe_schedule(crontab(minute=5)) == crontab(minute=5)
 
 
+def test_what_makes_intervals_is_a_class_of_them():
+    assert isinstance(schedule(10), schedule)
+    assert not isinstance(crontab(), schedule)
+    with pytest.raises(NotSupportedError, match="nowfun"):
+        schedule(10, nowfun=print)  # type: ignore[arg-type]
+
+
+def test_a_class_of_schedules_is_told_how_it_is_done_here():
+    with pytest.raises(NotSupportedError, match=r"mine cannot descend from schedule: .* next_after\(t\)"):
+        type("mine", (schedule,), {})
+    with pytest.raises(ImportError, match=r"next_after\(t\)"):
+        exec("from liteq.celery.schedules import BaseSchedule")
+
+
 # ---- the guide ---------------------------------------------------------------------------------------
 
 
@@ -238,7 +258,9 @@ def rows(heading: str) -> dict[str, str]:
         ("Settings that warn", WITHOUT_EFFECT),
         ("Task options that are accepted silently", TASK_SILENT),
         ("Task options that warn", TASK_WITHOUT_EFFECT),
+        ("Task options that are refused", TASK_REFUSED),
         ("Call options that are accepted silently", CALL_SILENT),
+        ("Call options that are refused", CALL_REFUSED),
     ],
 )
 def test_the_guide_has_the_tables_of_the_code(heading: str, table: Mapping[str, str]):
@@ -246,16 +268,23 @@ def test_the_guide_has_the_tables_of_the_code(heading: str, table: Mapping[str, 
 
 
 def test_the_guide_names_what_is_absent():
-    text = GUIDE.read_text(encoding="utf-8")
+    text = GUIDE.read_text(encoding="utf-8").split("\n## Absent\n")[1]
     absent = {
         *base.ABSENT_ATTRIBUTES,
         *task.ABSENT_ATTRIBUTES,
         *task.HOOKS,
+        *result.ABSENT_ATTRIBUTES,
         *result.ABSENT,
-        "SoftTimeLimitExceeded",
+        *canvas.ABSENT_ATTRIBUTES,
+        *request.ABSENT_ATTRIBUTES,
+        *schedules.ABSENT,
+        *exceptions.ABSENT,
+        *celery.ABSENT,
         "task_failure",
+        "revoke(terminate=True)",
+        "self.retry",
+        f"Celery({', '.join(f'{name}=' for name in base.ABSENT_ARGUMENTS)})",
     }
 
     assert {name for name in absent if f"`{name}`" not in text} == set()
-    assert exceptions.ABSENT
     assert signals.ABSENT

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+import liteq
 from liteq import ConfigurationError, DuplicateTaskError, LiteqWarning, NotSupportedError
 from liteq.celery import Celery, Task
 from liteq.celery.app.task import ABSENT_ATTRIBUTES, HOOKS
 from liteq.celery.exceptions import MaxRetriesExceededError, NotRegistered, Retry
-from liteq.celery.options import CALL_SILENT, TASK_SILENT, TASK_WITHOUT_EFFECT
+from liteq.celery.options import CALL_REFUSED, CALL_SILENT, TASK_REFUSED, TASK_SILENT, TASK_WITHOUT_EFFECT
+from liteq.celery.request import ABSENT_ATTRIBUTES as ABSENT_FIELDS
 from liteq.celery.utils.log import get_task_logger
 
 Make = Callable[..., Celery]
@@ -53,10 +55,11 @@ def test_options_of_tasks_whose_lack_harms_nobody_warn(make: Make, option: str):
         make().task(**{option: (KeyError,)})(add)
 
 
-@pytest.mark.parametrize("option", ["soft_time_limit", "rate_limit", "pydantic"])
+@pytest.mark.parametrize("option", sorted({*TASK_REFUSED} - {"typing"}))
 def test_options_of_tasks_whose_lack_would_be_noticed_are_refused_at_once(make: Make, option: str):
     with pytest.raises(NotSupportedError, match=option):
         make().task(**{option: 1})(add)
+    make().task(**{option: None}, typing=True)(add)
 
 
 def test_a_misspelt_option_is_refused_at_once_with_the_nearest(make: Make):
@@ -144,6 +147,19 @@ def test_options_of_calls_that_mean_nothing_here_are_accepted(make: Make):
         task.apply_async((1, 2), link=task.s())
 
 
+@pytest.mark.parametrize("option", CALL_REFUSED)
+def test_options_of_calls_whose_lack_would_be_noticed_are_refused_at_once(make: Make, option: str):
+    task = make().task(add)
+    with pytest.raises(NotSupportedError, match=f"{option}"):
+        task.apply_async((1, 2), **{option: "mail"})
+    task.apply_async((1, 2), **{option: None})
+
+
+def test_a_negative_countdown_is_refused(make: Make):
+    with pytest.raises(ConfigurationError, match="countdown"):
+        make().task(add).apply_async((1, 2), countdown=-1)
+
+
 def test_apply_runs_the_task_here_and_delay_does_in_an_eager_application(make: Make):
     app = make()
 
@@ -185,6 +201,29 @@ def test_a_bound_task_knows_its_job_retries_it_and_reports(eager: Celery):
     assert seen[-1] == (0, True, True)
 
 
+def test_a_request_has_what_celerys_has(eager: Celery):
+    @eager.task(bind=True, queue="mail", priority=3)
+    def look(self: Any) -> dict[str, Any]:
+        found = self.request
+        nothing = ("group", "group_index", "chord", "chain", "callbacks", "errbacks", "reply_to")
+        assert [getattr(found, name) for name in nothing] == [None] * len(nothing)
+        assert (found.correlation_id, found.utc, found.task) == (found.id, True, self.name)
+        return found.delivery_info
+
+    info = {"exchange": "", "routing_key": "mail", "priority": 3, "redelivered": False}
+    assert look.delay().get() == info
+    assert isinstance(look.request, liteq.Request)
+    assert look.request.correlation_id is None
+
+
+@pytest.mark.parametrize("name", ABSENT_FIELDS)
+def test_what_a_request_lacks_is_said_in_a_sentence(make: Make, name: str):
+    found = make().task(add).request
+    with pytest.raises(NotSupportedError, match=f"liteq has no Request.{name}: "):
+        getattr(found, name)
+    assert not hasattr(found, name)
+
+
 def test_a_retry_with_no_attempt_left_fails_as_in_celery(eager: Celery):
     @eager.task(bind=True, max_retries=0)
     def hopeless(self: Any) -> None:
@@ -203,6 +242,16 @@ def test_a_retry_with_other_arguments_is_refused(eager: Celery):
 
     with pytest.raises(NotSupportedError, match=r"retry.. does not take args"):
         other.delay(1).get()
+
+
+@pytest.mark.parametrize("option", ["queue", "priority", "expires", "headers"])
+def test_a_retry_with_options_is_refused(eager: Celery, option: str):
+    @eager.task(bind=True)
+    def other(self: Any) -> None:
+        self.retry(**{option: 1})
+
+    with pytest.raises(NotSupportedError, match=f"does not take {option}"):
+        other.delay().get()
 
 
 # ---- classes -----------------------------------------------------------------------------------------

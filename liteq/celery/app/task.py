@@ -9,10 +9,11 @@ from types import FunctionType
 from typing import Any, NoReturn
 
 from liteq.calls.bound import Bound
-from liteq.calls.request import Request, RunningTask, innermost, pop_request, push_request
+from liteq.calls.request import RunningTask, innermost, pop_request, push_request
 from liteq.celery.absent import refuse_attribute
 from liteq.celery.canvas import Signature, signature
 from liteq.celery.options import as_utc, call_options, is_task_option
+from liteq.celery.request import Request
 from liteq.celery.result import AsyncResult, EagerResult
 from liteq.celery.state import app_or_default
 from liteq.errors import ConfigurationError, NotSupportedError
@@ -157,6 +158,11 @@ class Task(Bound):
         return AsyncResult(task_id, app=self.app)
 
     # ---- about the running job ---------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """The job that runs in this thread, if it is of this task; else one that is `called_directly`."""
+        return Request.showing(super().request)
 
     def retry(
         self,
