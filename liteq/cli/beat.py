@@ -10,6 +10,7 @@ import click
 
 from liteq import __version__
 from liteq.app.reconciling import reconcile_declared
+from liteq.cli.celery_options import BEAT_IGNORED, BEAT_REFUSED, celery_options
 from liteq.cli.group import INTERRUPTED
 from liteq.cli.output import print_pairs
 from liteq.cli.parameters import application_option, loglevel_option, optional_target_argument
@@ -32,6 +33,7 @@ LOOK_INTERVAL = 0.5
 @optional_target_argument
 @application_option
 @loglevel_option
+@celery_options(BEAT_IGNORED, BEAT_REFUSED)
 def beat(target: str | None, modules: Sequence[str], loglevel: str) -> None:
     """Fire the schedules of the queue TARGET, until SIGTERM or Ctrl-C; run no jobs.
 

@@ -58,16 +58,22 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, and hand it the application that was named before it, as Celery has it."""
+        """Find the command, and hand it the application that was named before or after it, as in Celery."""
         name, command, rest = super().resolve_command(ctx, args)
         app = ctx.params.get("app")
-        if app is None or command is None:
+        if command is None:
             return name, command, rest
         if any("-A" in parameter.opts for parameter in command.params):
-            return name, command, ["-A", app, *rest]
+            return name, command, rest if app is None else ["-A", app, *rest]
+        named, rest = _without_application(rest)
+        apps = [*([] if app is None else [app]), *named]
+        if not apps:
+            return name, command, rest
+        if len(apps) > 1:
+            raise click.UsageError(f"{name} takes one application, not {' and '.join(apps)}", ctx)
         if isinstance(command, click.Group) or any(each.name == "target" for each in command.params):
-            return name, command, [app, *rest]
-        raise click.UsageError(f"{name} takes no application; leave -A {app} out", ctx)
+            return name, command, [apps[0], *rest]
+        raise click.UsageError(f"{name} takes no application; leave -A {apps[0]} out", ctx)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the words before the command."""
@@ -104,6 +110,23 @@ class ListingGroup(click.Group):
             else:
                 args = ["list", *args]
         return super().parse_args(ctx, args)
+
+
+def _without_application(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the applications that `-A` names among the words of a command, and the other words."""
+    apps: list[str] = []
+    others: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            others += [word, *rest]
+        elif word in ("-A", "--app"):
+            apps += [each for each in (next(rest, None),) if each is not None]
+        elif word.startswith(("-A", "--app=")):
+            apps.append(word.removeprefix("--app=").removeprefix("-A").removeprefix("="))
+        else:
+            others.append(word)
+    return apps, others
 
 
 def _in_one_line(error: click.UsageError) -> CannotError:

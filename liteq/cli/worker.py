@@ -10,6 +10,7 @@ import click
 from click.exceptions import Exit
 
 from liteq.calls.checks import check_name
+from liteq.cli.celery_options import WORKER_IGNORED, WORKER_REFUSED, celery_options, worker_name
 from liteq.cli.draining import Drain
 from liteq.cli.group import NO
 from liteq.cli.parameters import application_option, loglevel_option, optional_target_argument, queues_option
@@ -45,9 +46,25 @@ PREFORK = "prefork"
     show_default="--beat",
     help="Fire schedules too, as all workers do but those that drain.",
 )
-@click.option("-n", "--name", default="worker", show_default=True, help="The worker's name.")
-@click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a worker process after so many jobs.")
+@click.option(
+    "-n",
+    "--name",
+    "--hostname",
+    "name",
+    default="worker",
+    show_default=True,
+    callback=worker_name,
+    help="The worker's name.",
+)
+@click.option(
+    "--max-jobs",
+    "--max-tasks-per-child",
+    "max_jobs",
+    type=click.IntRange(min=1),
+    help="Replace a worker process after so many jobs.",
+)
 @click.option("--durability", type=click.Choice(["full", "normal"]), help="Default full, or as TARGET says.")
+@celery_options(WORKER_IGNORED, WORKER_REFUSED)
 def worker(
     target: str | None,
     modules: Sequence[str],

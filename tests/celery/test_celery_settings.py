@@ -24,6 +24,7 @@ from liteq.celery.options import (
 )
 from liteq.celery.schedules import crontab, maybe_schedule, schedule
 from liteq.celery.settings import SILENT, USED, WITHOUT_EFFECT
+from liteq.cli.celery_options import BEAT_IGNORED, BEAT_REFUSED, WORKER_IGNORED, WORKER_REFUSED
 
 Make = Callable[..., Celery]
 GUIDE = Path(__file__).parents[2] / "docs" / "migrating-from-celery.md"
@@ -261,6 +262,8 @@ def rows(heading: str) -> dict[str, str]:
         ("Task options that are refused", TASK_REFUSED),
         ("Call options that are accepted silently", CALL_SILENT),
         ("Call options that are refused", CALL_REFUSED),
+        ("Command options that are accepted silently", {**WORKER_IGNORED, **BEAT_IGNORED}),
+        ("Command options that are refused", {**WORKER_REFUSED, **BEAT_REFUSED}),
     ],
 )
 def test_the_guide_has_the_tables_of_the_code(heading: str, table: Mapping[str, str]):
