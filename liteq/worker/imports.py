@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ def _module_and_attribute(name: str, attribute: str) -> tuple[str, str]:
 
 
 def _has_module(package: str, name: str) -> bool:
-    if not hasattr(sys.modules[package], "__path__"):
+    if not _is_package(package):
         return False
     with _wording_errors(package, None):
         return importlib.util.find_spec(f"{package}.{name}") is not None
@@ -109,12 +110,34 @@ def _only(module: str, found: dict[str, Any], kind: type[Any]) -> Any:
     if len({id(value) for value in found.values()}) == 1:
         return next(iter(found.values()))
     if not found:
-        raise WorkerError(f"Module {module!r} has no {kind.__name__}; name the module that makes it.")
+        package = module.removesuffix(".celery")
+        looked = f"{package} or {package}.celery" if _is_package(package) else module
+        makers = " or ".join(_makers(package, kind))
+        raise WorkerError(
+            f"There is no application ({kind.__name__} or Celery object) in {looked}; name the module that "
+            f"makes it{makers and f', which seems to be {makers}'}."
+        )
     for usual in _USUAL_NAMES:
         if usual in found:
             return found[usual]
     choices = ", ".join(f"{module}:{key}" for key in found)
     raise WorkerError(f"Module {module!r} has more than one {kind.__name__}; name one of {choices}.")
+
+
+def _is_package(module: str) -> bool:
+    return hasattr(sys.modules.get(module), "__path__")
+
+
+def _makers(package: str, kind: type[Any]) -> list[str]:
+    """Return the modules of a package that make an application, as far as their texts tell."""
+    call = re.compile(rf"^\w+\s*=.*\b(?:{kind.__name__}|Celery)\(", re.MULTILINE)
+    found = []
+    for folder in getattr(sys.modules.get(package), "__path__", ()):
+        for file in sorted(Path(folder).glob("*.py")):
+            with suppress(OSError):
+                if call.search(file.read_text(encoding="utf-8", errors="replace")):
+                    found.append(f"{package}.{file.stem}")
+    return found
 
 
 def _queue_of(module: str, application: Any) -> Any:

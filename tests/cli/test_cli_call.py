@@ -196,7 +196,7 @@ def test_an_application_knows_its_tasks_and_checks_the_arguments(liteq: Liteq, n
         ("no_such_module_here", "neither a file nor a module"),
         ("{app}:nothing", "names no queue"),
         ("{app}.py", "is a Python file"),
-        ("json", "has no Queue"),
+        ("json", "no application (Queue or Celery object) in json or json.celery; name the module that"),
         ("memory://", "start_workers()"),
         ("redis://localhost/0", "not built yet"),
         ("http://localhost", "there is no transport"),

@@ -87,6 +87,29 @@ def test_an_application_may_be_named_as_celery_does(
         assert queue.AsyncResult(job).get(timeout=0) == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["from liteq import Queue\nq = Queue('a.db')\n", "import liteq.celery\napp = liteq.celery.Celery()\n"],
+)
+def test_a_package_without_an_application_says_where_one_seems_to_be(tmp_path: Path, liteq: Liteq, text: str):
+    package = tmp_path / "lq_pk"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "other.py").write_text("x = 1\n")
+    (package / "tasks.py").write_text(text)
+
+    try:
+        for words in (["-A", "lq_pk", "worker"], ["jobs", "-A", "lq_pk"]):
+            result = liteq(*words)
+            assert result.exit_code == 2
+            assert result.stderr == (
+                "liteq: There is no application (Queue or Celery object) in lq_pk or lq_pk.celery; name the "
+                "module that makes it, which seems to be lq_pk.tasks.\n"
+            )
+    finally:
+        sys.modules.pop("lq_pk", None)
+
+
 def test_every_command_with_a_target_takes_the_application_before_it(
     app: Path, liteq: Liteq, monkeypatch: pytest.MonkeyPatch
 ):

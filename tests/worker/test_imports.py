@@ -110,7 +110,7 @@ def test_an_application_is_found_by_its_attribute(tmp_path: Path) -> None:
     ("target", "text", "expected"),
     [
         ("lq_app", "one, two = App(), App()", "more than one App.*lq_app:one, lq_app:two"),
-        ("lq_app", "x = 1", "has no App"),
+        ("lq_app", "x = 1", "no application .App or Celery object. in lq_app; name the module"),
         ("lq_app:three", "one = App()", "there is lq_app:one"),
         ("lq_app:three", "three = 3", "none under 'three'"),
     ],
