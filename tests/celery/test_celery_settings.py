@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from liteq import ConfigurationError, LiteqWarning, NotSupportedError, celery
-from liteq.celery import Celery, canvas, exceptions, request, result, schedules, signals
+from liteq.celery import Celery, canvas, exceptions, request, result, schedules, shared_task, signals
 from liteq.celery.app import base, task
 from liteq.celery.options import (
     CALL_REFUSED,
@@ -86,6 +86,15 @@ def test_a_warning_points_at_the_line_of_the_program_and_comes_once():
         "app.task(throws=(KeyError,))(print)",
         'app.config_from_object({"beat_scheduler": "its.own"})',
     ]
+
+
+def test_a_warning_of_a_shared_task_points_at_the_task(make: Make):
+    shared_task(name="own", throws=())(print)
+    with pytest.warns(LiteqWarning, match="throws") as caught:
+        _ = make().queue
+
+    line = Path(__file__).read_text(encoding="utf-8").splitlines()[caught[0].lineno - 1]
+    assert (caught[0].filename, line.strip()) == (__file__, 'shared_task(name="own", throws=())(print)')
 
 
 def test_every_setting_with_a_meaning_has_a_default(make: Make):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from liteq.app.attribution import declaring_from, declaring_place
 from liteq.celery.state import Proxy, app_or_default, shared
 
 __all__ = ["shared_task"]
@@ -21,9 +22,13 @@ def shared_task(*args: Any, **options: Any) -> Any:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
+        place = declaring_place()
+
         def share(app: Any) -> Any:
             if share not in app.shared_tasks:
-                app.shared_tasks[share] = app.add_function(function, options)
+                # What is said of its options is to point here, and not at who first uses the application.
+                with declaring_from(place):
+                    app.shared_tasks[share] = app.add_function(function, options)
             return app.shared_tasks[share]
 
         # Each application takes it when it is next asked for its tasks.
