@@ -5,6 +5,9 @@ stands, with all that was changed, paused and fired since. Once the declaration 
 stored anew, and goes on from the last run; what is paused stays paused. What is stored, and declared by code
 that this process has loaded, but not any more, is removed. All else is left alone: what was made at run time,
 and what is declared by code that is not loaded here.
+
+A declaration may name a task that is not loaded where it is made. So its call is made anew by a program that
+has the task, also when the task has changed, and never by one that knows less than who has made it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from liteq.app.declaring import (
     duplicate,
     is_again,
 )
-from liteq.app.recurring import begun, digest_of, make_template, sealed, unknown_task
+from liteq.app.digests import BY_NAME, LOADED, UNKNOWN, call_digest, digest_of, joined, parted
+from liteq.app.recurring import begun, make_template, sealed, unknown_task
 from liteq.codec.signing import Signer, is_signed, template_id
 from liteq.errors import LiteqError, StoreBusyError
 from liteq.firing import Policy, encode_policy, first_run
@@ -61,7 +65,15 @@ class Wanted(NamedTuple):
     signer: Signer | None
     owner: str
     digest: str
+    """Of what the declaration says."""
     broken: str | None = None
+    made: str = LOADED
+    """How much was known of the task, and the digest of the call that came of it."""
+
+    @property
+    def declaration(self) -> str:
+        """What its record says of it."""
+        return joined(self.digest, self.made)
 
 
 class Changes(NamedTuple):
@@ -202,11 +214,25 @@ def _decided(wanted: Wanted, stored: ScheduleRecord | None, now: float) -> Sched
     """Return a schedule as it is to be stored; None if it is as it should be."""
     if stored is None:
         return _stored(wanted, ScheduleRecord(**_blank(wanted), created=now), now)
-    same = stored.declaration == wanted.digest and stored.broken == wanted.broken
-    if not same or not _is_genuine(wanted.signer, stored):
-        return _stored(wanted, stored, now)
+    if not _is_known_better(stored, wanted):
+        same = stored.declaration == wanted.declaration and stored.broken == wanted.broken
+        if not same or not _is_genuine(wanted.signer, stored):
+            return _stored(wanted, stored, now)
     owner = _kept_owner(stored.module, wanted.owner)
     return None if owner == stored.module else replace(stored, module=owner)
+
+
+def _is_known_better(stored: ScheduleRecord, wanted: Wanted) -> bool:
+    """Tell whether a program that knows more of the task has stored this declaration as it stands."""
+    digest, made = parted(stored.declaration)
+    if digest != wanted.digest or _knowledge(made) <= _knowledge(wanted.made):
+        return False
+    # Who has the key of the task's queue is not known where the task is not.
+    return wanted.signer is None or _is_genuine(wanted.signer, stored)
+
+
+def _knowledge(made: str) -> int:
+    return (UNKNOWN + BY_NAME + LOADED).find(made[:1])
 
 
 def _blank(wanted: Wanted) -> dict[str, Any]:
@@ -235,7 +261,7 @@ def _stored(wanted: Wanted, before: ScheduleRecord, now: float) -> ScheduleRecor
         next_run=next_run,
         broken=broken,
         module=_kept_owner(before.module, wanted.owner),
-        declaration=wanted.digest,
+        declaration=wanted.declaration,
     )
 
 
@@ -300,18 +326,28 @@ def _wanted(
 ) -> Wanted:
     work = declaration.work
     task = work.callee or tasks.get(work.task)
-    policy, job, signer, broken = work.policy, None, None, None
+    policy, job, signer, broken = work.policy, None, declarations.store.settings.signer, None
+    made = BY_NAME if task is None else LOADED
     if task is None and work.task not in known:
-        broken = unknown_task(work.task, known, url)
+        broken, made = unknown_task(work.task, known, url), UNKNOWN
     else:
         try:
             template = make_template(declarations.store, work, task)
             job, signer = template.job, template.signer
             if policy.expires is None:
                 policy = policy._replace(expires=template.expires)
+            made += call_digest(work, policy, job)
         except LiteqError as error:
             broken = str(error)
-    digest = digest_of(work, policy, job)
     return Wanted(
-        work.name, work.task, work.schedule, policy, job, signer, declaration.place.owner, digest, broken
+        name=work.name,
+        task=work.task,
+        schedule=work.schedule,
+        policy=policy,
+        job=job,
+        signer=signer,
+        owner=declaration.place.owner,
+        digest=digest_of(work),
+        broken=broken,
+        made=made,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -18,7 +17,7 @@ from liteq.canvas import Signature
 from liteq.codec import encode_call, get_codec
 from liteq.codec.signing import Signer, template_id, without_signature
 from liteq.errors import ConfigurationError, LiteqError, PayloadTooLargeError, ScheduleError
-from liteq.firing import Policy, encode_policy
+from liteq.firing import Policy
 from liteq.job import NewJob
 from liteq.schedule import Interval, Schedule, as_schedule, encode
 from liteq.task import Task
@@ -30,7 +29,6 @@ __all__ = [
     "Template",
     "begun",
     "describe",
-    "digest_of",
     "make_template",
     "never_runs",
     "read_schedule",
@@ -243,21 +241,6 @@ def sealed(job: NewJob, name: str, spec: str, signer: Signer | None) -> NewJob:
     return job._replace(options=signed)
 
 
-def digest_of(work: Recurring, policy: Policy, job: NewJob | None) -> str:
-    """Return what tells one declaration from a changed one.
-
-    Args:
-        work: what is declared.
-        policy: the policy that comes of it.
-        job: what it enqueues, unsigned; None if that cannot be told.
-    """
-    if job is not None:
-        args, kwargs = _steady(work.args), _steady(work.kwargs)
-        job = job._replace(payload=encode_call(get_codec(job.codec), args, kwargs))
-    parts = [encode(work.schedule), encode_policy(policy), work.task, repr(job)]
-    return _sha256(json.dumps(parts))[:32]
-
-
 # ---- the parts -------------------------------------------------------------------------------------
 
 
@@ -290,15 +273,6 @@ def _called(
 def _shown(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     shown = [repr(value) for value in args]
     return ", ".join([*shown, *(f"{name}={value!r}" for name, value in kwargs.items())])
-
-
-def _steady(value: Any) -> Any:
-    """Return a value with its sets in an order that is the same in every process."""
-    if isinstance(value, set | frozenset):
-        return ["set", *sorted(map(_steady, value), key=repr)]
-    if type(value) is dict:
-        return {key: _steady(each) for key, each in value.items()}
-    return type(value)(map(_steady, value)) if type(value) in (list, tuple) else value
 
 
 def _short(name: str) -> str:

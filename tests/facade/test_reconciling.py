@@ -122,6 +122,43 @@ def test_a_broken_schedule_is_stored_with_the_reason_and_mended_when_that_is_gon
     assert (after.broken, after.next_run, after.job) == (None, NOW + 60, JOB)
 
 
+def test_who_knows_less_of_a_task_leaves_alone_what_was_stored_by_who_knows_more():
+    (with_task,) = stored(wanted(made="t1"))
+    (by_name,) = stored(wanted(made="n1"))
+    named = wanted(made="n2", job=JOB._replace(queue="default"))
+    unknown = wanted(made="-", job=None, broken="Nobody knows it.")
+    assert diff([with_task], [named], nothing_is_loaded, NOW) == ([], [])
+    for record in (with_task, by_name):
+        paused = replace(record, paused=True)
+        assert diff([paused], [unknown], nothing_is_loaded, NOW) == ([], [])
+    (moved,) = diff([with_task], [unknown._replace(owner="moved@/srv")], nothing_is_loaded, NOW).save
+    assert moved == replace(with_task, module="moved@/srv")
+    for less in (named, unknown):
+        (after,) = diff([with_task], [less._replace(digest="other")], nothing_is_loaded, NOW).save
+        assert (after.job, after.broken) == (less.job, less.broken)
+
+
+def test_who_knows_more_of_a_task_makes_its_call_anew_also_when_the_task_has_changed():
+    job = JOB._replace(queue="slow")
+    (unknown,) = stored(wanted(made="-", job=None, broken="Nobody knows it."))
+    for before in (unknown, *stored(wanted(made="n1")), *stored(wanted(made="t1"))):
+        paused = replace(before, paused=True, runs=5)
+        (after,) = diff([paused], [wanted(made="t2", job=job)], nothing_is_loaded, NOW).save
+        assert (after.job, after.broken, after.paused, after.runs) == (job, None, True, 5)
+
+
+def test_who_knows_less_replaces_what_is_not_signed_with_its_key_and_leaves_alone_what_another_has_signed():
+    signer = make_signer(b"k" * 16)
+    (record,) = stored(wanted(signer=signer, made="t1"))
+    assert record.job is not None
+    forged = replace(record, job=record.job._replace(payload=b"evil"))
+    named = wanted(made="n1")
+    assert diff([record], [named], nothing_is_loaded, NOW) == ([], [])
+    (after,) = diff([forged], [named._replace(signer=signer)], nothing_is_loaded, NOW).save
+    assert after.job is not None
+    assert after.job.payload == JOB.payload
+
+
 def test_an_object_that_raises_makes_its_schedule_broken():
     class Wrong:
         def next_after(self, t: datetime) -> datetime:

@@ -12,6 +12,7 @@ from programs import Program, wait_until
 
 from liteq import Queue
 from liteq.app.schedule_info import ScheduleInfo
+from liteq.timetable import ScheduleRecord
 
 HEAD = """
 from liteq import Queue, crontab
@@ -153,6 +154,40 @@ def test_a_set_among_the_arguments_is_the_same_in_every_program(stage: Stage):
             queue.schedules.pause("a")
     stage.work("shop")
     assert stage.schedules()["a"].paused
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["unknown", "known by name"])
+def test_a_beat_without_the_tasks_leaves_alone_what_workers_have_stored(stage: Stage, is_known: bool):
+    beats = 'from liteq import Queue\nq = Queue("queue.db")\n'
+    entry = {"task": "work.report", "schedule": 3600.0, "args": ("x",)}
+    (stage.program.folder / "beats.py").write_text(f"{beats}q.conf.beat_schedule = {{'rep': {entry!r}}}\n")
+    work = "from beats import q\n@q.task(queue='slow', priority={}, expires=60)\ndef report(x): pass\n"
+    (stage.program.folder / "work.py").write_text(work.format(5))
+    if is_known:
+        assert stage.program.run("-c", "import work; work.report.delay(1)").returncode == 0
+    reconcile = "from beats import q; q.start_scheduler().stop()"
+
+    def stored() -> ScheduleRecord:
+        with Queue(stage.file) as queue:
+            (record,) = queue.transport.schedules()
+            return record
+
+    assert stage.program.run("-c", reconcile).returncode == 0
+    assert (stored().broken is None) == is_known
+    stage.work("work")
+    with Queue(stage.file) as queue:
+        queue.schedules.pause("rep")
+    before = stored()
+    assert before.job is not None
+    assert (before.job.queue, before.job.priority, before.broken) == ("slow", 5, None)
+    assert stage.program.run("-c", reconcile).returncode == 0
+    stage.work("work")
+    assert stored() == before
+    (stage.program.folder / "work.py").write_text(work.format(7))
+    stage.work("work")
+    after = stored()
+    assert after.job == before.job._replace(priority=7)
+    assert after.paused
 
 
 def test_a_handler_of_on_after_configure_declares_in_every_program(stage: Stage):
