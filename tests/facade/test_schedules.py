@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -400,3 +402,107 @@ def test_an_eager_queue_declares_and_stores_nothing():
     queue.add_periodic_task(1, "t", name="x")
     with pytest.raises(NotSupportedError, match="eager"):
         queue.schedules.list()
+
+
+# ---- inside a transaction --------------------------------------------------------------------------
+
+CHANGES: dict[str, tuple[Callable[[Queue], object], Callable[[Queue], object]]] = {
+    "paused and changed": (
+        lambda q: (q.schedules.pause("mine"), q.schedules.change("mine", schedule=5)),
+        lambda q: (q.schedules.get("mine").status, q.schedules.get("mine").description),
+    ),
+    "changed twice": (
+        lambda q: (q.schedules.change("mine", jitter=1), q.schedules.change("mine", schedule=5)),
+        lambda q: (q.schedules.get("mine").policy.jitter, q.schedules.get("mine").description),
+    ),
+    "paused and resumed": (
+        lambda q: (q.schedules.pause("mine"), q.schedules.resume("mine")),
+        lambda q: q.schedules.get("mine").status,
+    ),
+    "added and paused": (
+        lambda q: (q.schedules.add(5, "named", name="other"), q.schedules.pause("other")),
+        lambda q: q.schedules.get("other").status,
+    ),
+    "removed and added": (
+        lambda q: (q.schedules.remove("mine"), q.schedules.add(5, "named", name="mine")),
+        lambda q: q.schedules.get("mine").description,
+    ),
+    "removed": (
+        lambda q: q.schedules.remove("mine"),
+        lambda q: ("mine" in q.schedules, len(q.schedules), q.schedules.list()),
+    ),
+    "added": (
+        lambda q: q.schedules.add(5, "named", name="other"),
+        lambda q: [info.name for info in q.schedules],
+    ),
+}
+RESULTS: dict[str, object] = {
+    "paused and changed": ("paused", "every 5 seconds"),
+    "changed twice": (1.0, "every 5 seconds"),
+    "paused and resumed": "active",
+    "added and paused": "paused",
+    "removed and added": "every 5 seconds",
+    "removed": (False, 0, []),
+    "added": ["mine", "other"],
+}
+
+
+@pytest.fixture
+def file_queue(tmp_path: Path) -> Iterator[Queue]:
+    with Queue(tmp_path / "queue.db") as queue:
+
+        @queue.task(name="named")
+        def named() -> None: ...
+
+        queue.schedules.add(60, "named", name="mine")
+        yield queue
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_a_transaction_has_changed_is_what_it_reads_and_what_it_commits(file_queue: Queue, what: str):
+    change, look = CHANGES[what]
+    with file_queue.transaction():
+        change(file_queue)
+        assert look(file_queue) == RESULTS[what]
+    assert look(file_queue) == RESULTS[what]
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_transaction_that_is_rolled_back_has_changed_nothing(file_queue: Queue, what: str):
+    before = file_queue.transport.schedules()
+    with suppress(ZeroDivisionError), file_queue.transaction():
+        CHANGES[what][0](file_queue)
+        raise ZeroDivisionError
+    assert file_queue.transport.schedules() == before
+
+
+def test_what_a_transaction_has_removed_is_not_there_to_be_got_or_removed_again(file_queue: Queue):
+    with file_queue.transaction():
+        file_queue.schedules.remove("mine")
+        for call in (file_queue.schedules.get, file_queue.schedules.pause, file_queue.schedules.remove):
+            with pytest.raises(UnknownScheduleError):
+                call("mine")
+
+
+def test_ticks_are_read_from_the_transaction_too(file_queue: Queue):
+    (record,) = file_queue.transport.schedules()
+    with file_queue.transaction():
+        file_queue.transport.save_schedules([replace(record, next_run=5.0)])
+        assert file_queue.transport.next_tick() == 5.0
+        assert [due.next_run for due in file_queue.transport.due_schedules(6.0)] == [5.0]
+
+
+def test_how_the_user_reads_rows_and_texts_in_a_transaction_is_the_users_own(file_queue: Queue):
+    (record,) = file_queue.transport.schedules()
+
+    def row(cursor: sqlite3.Cursor, values: tuple[object, ...]) -> object:
+        return {"values": values}
+
+    with file_queue.transaction() as connection:
+        connection.row_factory = row
+        connection.text_factory = bytes
+        assert file_queue.transport.schedules() == [record]
+        assert file_queue.transport.next_tick() == record.next_run
+        assert file_queue.schedules.pause("mine").paused
+        assert connection.execute("SELECT 'x'").fetchone() == {"values": (b"x",)}
+    assert file_queue.schedules.get("mine").paused

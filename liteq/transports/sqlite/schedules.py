@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 from liteq.job import NewJob
@@ -14,6 +15,7 @@ from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
 from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
+from liteq.transports.sqlite.trouble import translated
 
 __all__ = ["StoredSchedules", "count_broken"]
 
@@ -81,12 +83,12 @@ class StoredSchedules(ScheduleStore):
     _insert: Callable[[Unit, Sequence[NewJob], float], list[bool]]
 
     def schedules(self, names: Sequence[str] | None = None) -> list[ScheduleRecord]:
-        with self._database.read() as connection:
+        with self._reading() as source:
             if names is None:
-                rows = read_rows(connection, f"{READ} ORDER BY name")
+                rows = read_rows(source, f"{READ} ORDER BY name")
             else:
                 marks = ", ".join("?" * len(names))
-                rows = read_rows(connection, f"{READ} WHERE name IN ({marks}) ORDER BY name", names)
+                rows = read_rows(source, f"{READ} WHERE name IN ({marks}) ORDER BY name", names)
         return [_record(row) for row in rows]
 
     def save_schedules(self, records: Sequence[ScheduleRecord]) -> list[bool]:
@@ -110,13 +112,13 @@ class StoredSchedules(ScheduleStore):
         return removed
 
     def next_tick(self) -> float | None:
-        with self._database.read() as connection:
-            row = connection.execute(NEXT).fetchone()
-        return None if row is None else float(row[0])
+        with self._reading() as source:
+            rows = source.execute(NEXT).fetchall()
+        return float(rows[0][0]) if rows else None
 
     def due_schedules(self, now: float, limit: int = 100) -> list[ScheduleRecord]:
-        with self._database.read() as connection:
-            rows = read_rows(connection, DUE, (now, limit))
+        with self._reading() as source:
+            rows = read_rows(source, DUE, (now, limit))
         found: list[ScheduleRecord] = []
         damaged: list[tuple[object, ...]] = []
         for rowid, name, *row in rows:
@@ -147,6 +149,25 @@ class StoredSchedules(ScheduleStore):
             if revoked:
                 unit.after_commit.append(lambda: self._bells.ring_for_results(revoked))
         return fired
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | sqlite3.Cursor]:
+        """Lend what to read with: what this thread's user has written in an open transaction is seen too."""
+        unit = self._database.joined()
+        if unit is None:
+            with self._database.read() as connection:
+                yield connection
+            return
+        lent = unit.connection
+        # What rows and texts are to the user, who may have set that, is not what they are here.
+        text_factory = lent.text_factory
+        with translated(self._database.path), closing(lent.cursor()) as cursor:
+            cursor.row_factory = None
+            lent.text_factory = str
+            try:
+                yield cursor
+            finally:
+                lent.text_factory = text_factory
 
 
 def count_broken(connection: sqlite3.Connection) -> int:
