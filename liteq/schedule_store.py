@@ -40,10 +40,15 @@ class ScheduleStore(ABC):
         """
 
     @abstractmethod
-    def remove_schedules(self, names: Sequence[str]) -> list[bool]:
+    def remove_schedules(self, names: Sequence[str], seen: Sequence[int] | None = None) -> list[bool]:
         """Remove schedules in one transaction; False for those that are not there. Wakes the schedulers.
 
         The jobs that they have enqueued are left alone.
+
+        Args:
+            names: which ones.
+            seen: for each, the revision at which alone it is removed; False if it has another by now. Default
+                None, for removing them whatever has become of them.
         """
 
     @abstractmethod

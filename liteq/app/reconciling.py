@@ -144,19 +144,26 @@ def reconcile(
     import logging
 
     logger = logging.getLogger("liteq.schedules")
+    tried: set[tuple[str, int]] = set()
     for _ in range(TRIES):
         stored = transport.schedules()
         before = {record.name: record for record in stored}
         changes = diff(stored, wanted, loaded, clock())
-        if changes.remove:
-            transport.remove_schedules(changes.remove)
-            logger.info("Removed, as they are declared no more: %s.", ", ".join(map(ascii, changes.remove)))
+        # One that is still there as it was cannot be removed, because its row is damaged.
+        which = [(name, before[name].revision) for name in changes.remove]
+        which = [each for each in which if each not in tried]
+        tried.update(which)
+        names = [name for name, _ in which]
+        gone = transport.remove_schedules(names, [revision for _, revision in which]) if which else []
+        if any(gone):
+            removed = ", ".join(ascii(name) for name, done in zip(names, gone, strict=True) if done)
+            logger.info("Removed, as they are declared no more: %s.", removed)
         saved = transport.save_schedules(changes.save) if changes.save else []
         for record, done in zip(changes.save, saved, strict=True):
             if done:
                 logger.info("Schedule %a is stored as %s declares it.", record.name, _owner(record))
                 _warn(logger.warning, before.get(record.name), record)
-        if all(saved):
+        if all(saved) and all(gone):
             return
     raise StoreBusyError("The schedules could not be stored, because others kept changing them; try again.")
 

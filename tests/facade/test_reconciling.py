@@ -234,6 +234,35 @@ def test_who_was_faster_is_respected_and_the_change_made_again():
         assert decode(record.spec) == every(60, anchor=NOW, timezone="UTC")
 
 
+class Taken(Busy):
+    """A store in which another module takes a schedule over after it was read."""
+
+    def schedules(self) -> list[ScheduleRecord]:
+        found = self._transport.schedules()
+        if self._left > 0:
+            self._left -= 1
+            self._transport.save_schedules([replace(found[0], module="theirs@/srv")])
+        return found
+
+    def remove_schedules(self, names: Sequence[str], seen: Sequence[int]) -> list[bool]:
+        return self._transport.remove_schedules(names, seen)
+
+
+def test_what_another_module_has_taken_over_meanwhile_is_not_removed():
+    with Queue("memory://") as queue:
+        queue.transport.save_schedules([replace(stored(wanted())[0], revision=0)])
+        reconcile(Taken(queue, 1), [], lambda owner: owner.startswith("shop@"))  # type: ignore[arg-type]
+        (record,) = queue.transport.schedules()
+        assert record.module == "theirs@/srv"
+
+
+def test_what_fires_meanwhile_is_removed_all_the_same():
+    with Queue("memory://") as queue:
+        queue.transport.save_schedules([replace(stored(wanted())[0], revision=0)])
+        reconcile(Taken(queue, 3), [], lambda _: True)  # type: ignore[arg-type]
+        assert queue.transport.schedules() == []
+
+
 def test_it_does_not_go_on_for_ever():
     with Queue("memory://") as queue, pytest.raises(StoreBusyError, match="kept changing"):
         reconcile(Busy(queue, 1e9), [wanted()], nothing_is_loaded, lambda: NOW)  # type: ignore[arg-type]

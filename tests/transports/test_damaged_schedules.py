@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from damage import NOT_UTF8, damage, loosen
 
+from liteq.app.reconciling import reconcile
 from liteq.job import NewJob
 from liteq.timetable import Firing, ScheduleRecord
 from liteq.transports.sqlite.schema import MIGRATIONS, run_migrations
@@ -131,6 +132,16 @@ def test_a_schedule_whose_revision_makes_no_sense_can_be_saved_over(
     assert transport.save_schedules([replace(seen, broken=None, runs=3)]) == [True]
     assert transport.schedules() == [replace(schedule("a"), runs=3, revision=1)]
     assert transport.save_schedules([schedule("a")]) == [False]
+
+
+@pytest.mark.parametrize(("change", "left"), [("revision = 'x'", 0), ("runs = 'x'", 0), ("name = x'00'", 1)])
+def test_a_damaged_row_that_is_declared_no_more_is_removed_if_it_can_be_and_keeps_nobody_from_starting(
+    transport: SqliteTransport, path: Path, change: str, left: int
+) -> None:
+    transport.save_schedules([replace(schedule("wild"), module="shop@/srv")])
+    damage(path, f"UPDATE liteq_schedules SET {change}")
+    reconcile(transport, [], lambda _: True)
+    assert len(transport.schedules()) == left
 
 
 def test_a_file_of_the_format_before_schedules_keeps_its_jobs_and_gets_a_place_for_schedules(

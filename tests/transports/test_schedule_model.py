@@ -80,6 +80,11 @@ class TwoStores(RuleBasedStateMachine):
     def remove(self, names: list[str]) -> None:
         self.both(lambda store: store.remove_schedules(names))
 
+    @rule(name=NAMES)
+    def remove_what_was_seen(self, name: str) -> None:
+        revisions = [record.revision for record in self.seen.get(name, [])]
+        self.both(lambda store: store.remove_schedules([name] * len(revisions), revisions))
+
     @rule(limit=st.integers(1, 3))
     def ask_what_is_due(self, limit: int) -> None:
         self.both(lambda store: [record.next_run for record in store.due_schedules(self.now, limit)])

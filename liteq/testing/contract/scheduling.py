@@ -114,6 +114,15 @@ class SchedulingContract(Contract):
         assert second.remove_schedules(["a", "nobody"]) == [True, False]
         assert [record.name for record in transport.schedules()] == ["b"]
 
+    def test_who_has_not_seen_the_last_change_removes_nothing(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        transport.save_schedules([new_schedule("a"), new_schedule("b"), new_schedule("c")])
+        second.save_schedules([replace(stored(second, "b"), spec="theirs")])
+        assert transport.remove_schedules(["a", "b", "nobody"], [1, 1, 1]) == [True, False, False]
+        assert [record.name for record in transport.schedules()] == ["b", "c"]
+        assert transport.remove_schedules(["b", "b"], [2, 2]) == [True, False]
+
     def test_a_removed_name_can_be_saved_again_and_an_old_view_of_it_cannot(
         self, transport: Transport
     ) -> None:

@@ -33,9 +33,10 @@ class KeptSchedules(ScheduleStore):
                     self._note_origin(record.task)
             return saved
 
-    def remove_schedules(self, names: Sequence[str]) -> list[bool]:
+    def remove_schedules(self, names: Sequence[str], seen: Sequence[int] | None = None) -> list[bool]:
         with self._verb() as stations:
-            removed = [stations.schedules.pop(name, None) is not None for name in names]
+            revisions = [None] * len(names) if seen is None else seen
+            removed = [_remove(stations, *which) for which in zip(names, revisions, strict=True)]
             stations.rescheduled |= any(removed)
             return removed
 
@@ -68,6 +69,14 @@ def _save(stations: Stations, record: ScheduleRecord) -> bool:
         return False
     stations.schedules[record.name] = replace(record, revision=record.revision + 1)
     stations.rescheduled = True
+    return True
+
+
+def _remove(stations: Stations, name: str, seen: int | None) -> bool:
+    kept = stations.schedules.get(name)
+    if kept is None or seen not in (None, kept.revision):
+        return False
+    del stations.schedules[name]
     return True
 
 

@@ -55,6 +55,8 @@ SET_ASIDE = (
     "AND (revision IS ? OR typeof(revision) <> 'integer')"
 )
 REMOVE = "DELETE FROM liteq_schedules WHERE name = ?"
+# A revision that is none is what nobody can have changed.
+REMOVE_SEEN = f"{REMOVE} AND (revision = ? OR typeof(revision) <> 'integer')"
 
 _TEXT = ((str,), DAMAGED)
 _MAYBE_TEXT = ((str, type(None)), DAMAGED)
@@ -103,10 +105,12 @@ class StoredSchedules(ScheduleStore):
                 unit.after_commit.append(self._bells.ring_for_schedules)
         return saved
 
-    def remove_schedules(self, names: Sequence[str]) -> list[bool]:
+    def remove_schedules(self, names: Sequence[str], seen: Sequence[int] | None = None) -> list[bool]:
+        which = [(name,) for name in names] if seen is None else list(zip(names, seen, strict=True))
+        statement = REMOVE if seen is None else REMOVE_SEEN
         with self._database.write() as unit:
             cursor = unit.connection.cursor()
-            removed = [cursor.execute(REMOVE, (name,)).rowcount == 1 for name in names]
+            removed = [cursor.execute(statement, one).rowcount == 1 for one in which]
             if any(removed):
                 unit.after_commit.append(self._bells.ring_for_schedules)
         return removed
