@@ -125,7 +125,7 @@ def module_of(owner: str) -> str:
 def is_loaded(owner: str) -> bool:
     """Tell whether this process runs the code that something belongs to, so that it would declare it here."""
     place, _, program = owner.partition("\n")
-    if program and program != _program():
+    if program and not _is_running(program):
         return False
     module, _, root = place.partition("@")
     here = _root_here(module)
@@ -133,6 +133,16 @@ def is_loaded(owner: str) -> bool:
         return False
     # A project that was moved, and left its old folder behind in the record of what it has declared.
     return here == root or not Path(root).exists()
+
+
+def _is_running(program: str) -> bool:
+    """Tell whether this process runs a program, be it that its file was moved since."""
+    here = _program()
+    if program == here:
+        return True
+    # Of the same name: another program does not declare what this one did, even where it has its modules.
+    moved = program != _NOBODY and Path(program).name == Path(here).name
+    return moved and not Path(program).exists()
 
 
 def _root_here(module: str) -> str | None:

@@ -445,3 +445,17 @@ def test_code_of_a_moved_project_is_known_by_its_module_and_that_of_another_is_n
     assert not is_loaded(f"{__name__}@{here}\n/some/program.py")
     assert not is_loaded("never_imported@/srv")
     assert not is_loaded("__main__@\n-")
+
+
+def test_what_a_moved_program_has_declared_is_known_by_the_programs_name_and_its_module(
+    tmp_path: Path, script: str
+):
+    gone, there = tmp_path / "gone", tmp_path / "there"
+    there.mkdir()
+    name, module = Path(script).name, Path(script).stem
+    (there / name).touch()
+    assert is_loaded(f"{module}@{gone}\n{gone / name}")
+    assert is_loaded(f"{module}@{Path(script).parent}\n{gone / name}")
+    assert not is_loaded(f"{module}@{there}\n{there / name}")
+    assert not is_loaded(f"{module}@{gone}\n{gone / 'other.py'}")
+    assert not is_loaded(f"never_imported@{gone}\n{gone / name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -210,6 +211,24 @@ def test_a_declaration_under_the_main_guard_belongs_to_the_program_that_runs(sta
     stage.write("shop", guarded.format("pass"))
     assert stage.program.run("shop.py").returncode == 0
     assert stage.names() == []
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["the old one is gone", "the old one is kept"])
+def test_what_a_program_declares_no_more_goes_when_it_has_moved_and_the_old_one_is_gone(
+    stage: Stage, tmp_path: Path, is_kept: bool
+):
+    head = HEAD.replace('"queue.db"', repr(str(stage.file)))
+    guarded = head + "if __name__ == '__main__':\n    {}\n    q.start_scheduler().stop()\n"
+    releases = [tmp_path / "1", tmp_path / "2"]
+    for release, declaration in zip(releases, (declare("a"), "pass"), strict=True):
+        release.mkdir()
+        (release / "shop.py").write_text(guarded.format(declaration))
+    assert stage.program.run(releases[0] / "shop.py").returncode == 0
+    assert stage.names() == ["a"]
+    if not is_kept:
+        rmtree(releases[0])
+    assert stage.program.run(releases[1] / "shop.py").returncode == 0
+    assert stage.names() == ["a"] * is_kept
 
 
 def test_a_declaration_that_cannot_be_ends_the_worker_with_the_reason(stage: Stage):
