@@ -12,7 +12,6 @@ from typing import Any
 
 from liteq.app.recurring import Recurring
 from liteq.codec import encode_call, get_codec
-from liteq.codec.forms import Compound, Leaf, form_of
 from liteq.errors import LiteqError
 from liteq.firing import Policy, encode_policy
 from liteq.job import NewJob
@@ -91,6 +90,9 @@ def canonical(value: Any, depth: int = _DEEPEST) -> str:
 
 
 def _other(value: Any, depth: int) -> str:
+    # Imported here because programs that only enqueue have no use for it.
+    from liteq.codec.forms import Compound, Leaf, form_of
+
     kind = type(value)
     if kind in (str, bytes, int, float, bool, type(None)):
         return repr(value)

@@ -149,29 +149,55 @@ def reconcile(
         stored = transport.schedules()
         before = {record.name: record for record in stored}
         changes = diff(stored, wanted, loaded, clock())
-        # One that is still there as it was cannot be removed, because its row is damaged.
-        which = [(name, before[name].revision) for name in changes.remove]
-        which = [each for each in which if each not in tried]
-        tried.update(which)
-        names = [name for name, _ in which]
-        gone = transport.remove_schedules(names, [revision for _, revision in which]) if which else []
-        if any(gone):
-            removed = ", ".join(ascii(name) for name, done in zip(names, gone, strict=True) if done)
-            logger.info("Removed, as they are declared no more: %s.", removed)
+        gone = _remove(transport, [before[name] for name in changes.remove], tried, logger.info)
         saved = transport.save_schedules(changes.save) if changes.save else []
         for record, done in zip(changes.save, saved, strict=True):
             if done:
                 logger.info("Schedule %a is stored as %s declares it.", record.name, _owner(record))
                 _warn(logger.warning, before.get(record.name), record)
-        if all(saved) and all(gone):
+        if all(saved) and gone:
+            _warn_of_what_stands(logger.warning, before, wanted)
             return
     raise StoreBusyError("The schedules could not be stored, because others kept changing them; try again.")
+
+
+def _remove(
+    transport: Transport,
+    records: Sequence[ScheduleRecord],
+    tried: set[tuple[str, int]],
+    tell: Callable[..., None],
+) -> bool:
+    """Remove schedules, unless they have changed; tell whether none of them has."""
+    # One that is still there as it was cannot be removed, because its row is damaged.
+    which = [each for record in records if (each := (record.name, record.revision)) not in tried]
+    if not which:
+        return True
+    tried.update(which)
+    done = transport.remove_schedules([name for name, _ in which], [revision for _, revision in which])
+    gone = [ascii(name) for (name, _), removed in zip(which, done, strict=True) if removed]
+    if gone:
+        tell("Removed, as they are declared no more: %s.", ", ".join(gone))
+    return all(done)
+
+
+def _warn_of_what_stands(
+    warn: Callable[..., None], stored: Mapping[str, ScheduleRecord], wanted: Sequence[Wanted]
+) -> None:
+    """Tell of what is declared and not stored, because its name was taken at run time."""
+    for each in wanted:
+        if _is_made_at_run_time(stored.get(each.name)):
+            warn(
+                "Schedule %a was added at run time and is left alone; what %s declares under that name is "
+                "not stored. Give one of the two another name, or remove the one that was added (liteq "
+                "schedules remove) and start again.",
+                *(each.name, module_of(each.owner)),
+            )
 
 
 def _warn(warn: Callable[..., None], before: ScheduleRecord | None, record: ScheduleRecord) -> None:
     """Tell of what nobody may have meant."""
     name = record.name
-    if before is not None and before.module is not None and _owner(before) != _owner(record):
+    if before is not None and _owner(before) != _owner(record):
         warn(
             "Schedule %a was declared by %s so far, and runs now as %s declares it. If both are to run, give "
             "each a name of its own.",
@@ -221,12 +247,18 @@ def _decided(wanted: Wanted, stored: ScheduleRecord | None, now: float) -> Sched
     """Return a schedule as it is to be stored; None if it is as it should be."""
     if stored is None:
         return _stored(wanted, ScheduleRecord(**_blank(wanted), created=now), now)
+    if _is_made_at_run_time(stored):
+        return None
     if not _is_known_better(stored, wanted):
         same = stored.declaration == wanted.declaration and stored.broken == wanted.broken
         if not same or not _is_genuine(wanted.signer, stored):
             return _stored(wanted, stored, now)
     owner = _kept_owner(stored.module, wanted.owner)
     return None if owner == stored.module else replace(stored, module=owner)
+
+
+def _is_made_at_run_time(stored: ScheduleRecord | None) -> bool:
+    return stored is not None and stored.module is None
 
 
 def _is_known_better(stored: ScheduleRecord, wanted: Wanted) -> bool:

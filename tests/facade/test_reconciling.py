@@ -170,10 +170,11 @@ def test_an_object_that_raises_makes_its_schedule_broken():
     assert record.next_run is None
 
 
-def test_a_declaration_takes_over_what_was_made_at_run_time_under_its_name():
+def test_what_was_made_at_run_time_is_left_alone_by_a_declaration_of_its_name():
     record = replace(stored(wanted(schedule=10))[0], module=None, declaration=None)
-    (after,) = diff([record], [wanted()], nothing_is_loaded, NOW).save
-    assert (after.module, after.revision) == ("shop@/srv", 1)
+    for owner in ("shop@/srv", "shop@/srv\n/srv/shop.py"):
+        assert diff([record], [wanted(owner=owner)], lambda _: True, NOW) == ([], [])
+    assert diff([record], [], lambda _: True, NOW) == ([], [])
 
 
 def test_a_schedule_belongs_to_its_module_rather_than_to_a_program_that_runs_it():
@@ -407,6 +408,26 @@ def test_a_name_that_changes_hands_is_told_of(
     caplog.clear()
     bring()
     assert "Schedule 'x' was declared by theirs so far, and runs now as" in caplog.text
+
+
+def test_a_declaration_whose_name_was_taken_at_run_time_is_told_of(
+    queue: Queue,
+    report: Task[..., Any],
+    bring: Callable[[], dict[str, ScheduleRecord]],
+    caplog: pytest.LogCaptureFixture,
+):
+    queue.schedules.add(20, report.s("b"), name="x")
+    (before,) = queue.transport.schedules()
+    queue.add_periodic_task(10, report.s("a"), name="x")
+    assert bring() == {"x": before}
+    (told,) = caplog.messages
+    assert told.startswith(
+        "Schedule 'x' was added at run time and is left alone; what test_reconciling declares"
+    )
+    caplog.clear()
+    queue.schedules.remove("x")
+    assert bring()["x"].module is not None
+    assert caplog.messages == []
 
 
 def test_a_schedule_that_will_never_run_is_told_of(
