@@ -336,6 +336,8 @@ def test_what_is_wrong_with_an_entry_is_told_with_its_name(
     later.update(schedule=-3)
     with pytest.raises(LiteqError, match=r"^beat_schedule\['x'\]: "):
         queue.declarations.all()
+    # While this queue is not collected, whoever looks for declarations in this process asks it as well.
+    later.update(entry)
 
 
 def test_what_is_wrong_in_a_receiver_is_told_with_its_function_and_line(queue: Queue, report: Task[..., Any]):
@@ -349,6 +351,8 @@ def test_what_is_wrong_in_a_receiver_is_told_with_its_function_and_line(queue: Q
     assert f"setup, receiver of on_after_configure ({__file__}, line {line}): " in str(caught.value)
     with pytest.raises(ScheduleError, match="receiver"):
         queue.declarations.configure()
+    # As above.
+    queue.on_after_configure.disconnect(setup)
 
 
 def test_a_name_is_not_both_in_beat_schedule_and_declared(queue: Queue, report: Task[..., Any]):
