@@ -211,10 +211,10 @@ def find_declared(record: ScheduleRecord) -> Schedule | None:
     for declarations in all_declarations():
         try:
             declarations.configure()
+            found = declarations.find(record.name)
         except Exception:
             # What is wrong with one queue's declarations is told where they are stored.
             continue
-        found = declarations.find(record.name)
         schedule = None if found is None else found.work.schedule
         if isinstance(schedule, Custom) and encode(schedule) == record.spec:
             return schedule

@@ -246,6 +246,16 @@ def test_paused_it_has_no_next_run_and_resumed_it_goes_on_from_now(queue: Queue,
     assert after.next_run > datetime.now(UTC)
 
 
+def test_what_another_queue_declares_wrongly_by_now_does_not_stop_it(queue: Queue, nightly: str):
+    entry: dict[str, Any] = {"task": "shop.report", "schedule": 10}
+    with Queue("memory://") as other:
+        other.conf.beat_schedule = {nightly: entry}
+        entry.update(schedule=-1)
+        queue.schedules.pause(nightly)
+        assert queue.schedules.resume(nightly).status == "active"
+        entry.update(schedule=10)
+
+
 def test_resuming_what_is_not_paused_changes_nothing(queue: Queue, nightly: str):
     before = record_of(queue, nightly)
     queue.schedules.resume(nightly)
