@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,16 @@ from liteq.retry import RetryPolicy
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let this process be one that runs a script, whatever runs the tests; return the path of the script."""
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
-    return str(Path(__file__).resolve())
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Let this process be one that runs a script, whatever runs the tests; yield the path of the script."""
+    file = tmp_path / "scripts" / "scripted.py"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.syspath_prepend(file.parent)
+    import_module("scripted")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(file), raising=False)
+    yield str(file.resolve())
+    del sys.modules["scripted"]
 
 
 class HandWorker:
