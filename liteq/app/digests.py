@@ -12,7 +12,7 @@ from typing import Any
 
 from liteq.app.recurring import Recurring
 from liteq.codec import encode_call, get_codec
-from liteq.errors import LiteqError
+from liteq.errors import EncodingError
 from liteq.firing import Policy, encode_policy
 from liteq.job import NewJob
 from liteq.schedule import encode
@@ -36,7 +36,11 @@ def digest_of(work: Recurring) -> str:
     options = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in work.options.items()
     }
-    call = canonical([work.args, dict(work.kwargs), options])
+    try:
+        call = canonical([work.args, dict(work.kwargs), options])
+    except EncodingError:
+        # It cannot be stored either, unless by a user's own codec, whose bytes count then.
+        call = ""
     return _sha256(json.dumps([encode(work.schedule), encode_policy(work.policy), work.task, call]))
 
 
@@ -75,10 +79,13 @@ def canonical(value: Any, depth: int = _DEEPEST) -> str:
     """Return a text that is the same for equal values of the same types, in every process.
 
     Sets and dicts have an order of their own there, which they do not have from one process to the next.
+
+    Raises:
+        EncodingError: it is nested too deep, or contains itself.
     """
     kind = type(value)
     if depth <= 0:
-        return "..."
+        raise EncodingError("The value is nested too deep, or contains itself.")
     if kind in (list, tuple):
         return f"{kind.__name__}({', '.join(canonical(each, depth - 1) for each in value)})"
     if kind in (set, frozenset):
@@ -96,15 +103,11 @@ def _other(value: Any, depth: int) -> str:
     kind = type(value)
     if kind in (str, bytes, int, float, bool, type(None)):
         return repr(value)
-    try:
-        form = form_of(kind)
-        if isinstance(form, Leaf):
-            return f"{form.tag}({form.dump(value)!r})"
-        if isinstance(form, Compound):
-            return f"{form.tag}{canonical(form.dump(value), depth - 1)}"
-    except LiteqError:
-        # It cannot be stored, which whoever makes the call is told.
-        return kind.__qualname__
+    form = form_of(kind)
+    if isinstance(form, Leaf):
+        return f"{form.tag}({form.dump(value)!r})"
+    if isinstance(form, Compound):
+        return f"{form.tag}{canonical(form.dump(value), depth - 1)}"
     shown = "" if kind.__repr__ == _ADDRESS else repr(value)
     return f"{kind.__qualname__}({shown})"
 

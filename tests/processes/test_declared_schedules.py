@@ -147,8 +147,18 @@ def test_a_change_at_run_time_survives_until_the_declaration_changes(stage: Stag
     assert (found["b"].description, found["b"].paused) == ("every 2 hours", True)
 
 
-def test_a_set_among_the_arguments_is_the_same_in_every_program(stage: Stage):
-    stage.write("shop", "q.add_periodic_task(60, note.s({'a', 'b', 'c', 'd', 'e'}), name='a')")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "note.s({'a', 'b', 'c', 'd', 'e'})",
+        "note.s([{'x': frozenset('abcde')}, {('a', 'b'): set('abcde'), frozenset('abcde'): 1}])",
+        "note.s(), headers={'tags': set('abcde'), 'more': [{'x': frozenset('abcde')}]}",
+        "note.s(word={letter: 1 for letter in set('abcde')})",
+    ],
+    ids=["argument", "nested", "headers", "dict in the order of a set"],
+)
+def test_a_set_in_a_declaration_is_the_same_in_every_program(stage: Stage, call: str):
+    stage.write("shop", f"q.add_periodic_task(60, {call}, name='a')")
     for _ in range(3):
         stage.work("shop")
         with Queue(stage.file) as queue:
