@@ -10,7 +10,7 @@ from typing import Any
 
 from liteq.app.declaring import find_declared
 from liteq.app.reconciling import next_tick
-from liteq.app.recurring import begun, read_schedule, sealed, split_options
+from liteq.app.recurring import begun, check_headers, check_size, read_schedule, sealed, split_options
 from liteq.app.store import Store
 from liteq.calls.calling import call_arguments
 from liteq.calls.options import Placement, decode_options, encode_options, place
@@ -106,6 +106,7 @@ class Changing:
             base = Placement(job.queue, job.priority, job.ignore_result)
             base = base._replace(job_options=decode_options(job.options), blob=job.options)
             placed = place(CHANGE, base, call, self._store.settings.timezone)
+            check_headers(CHANGE, self._store, placed.blob)
             job = job._replace(
                 queue=placed.queue,
                 priority=placed.priority,
@@ -127,7 +128,9 @@ class Changing:
             job.task, old_args if args is None else args, old_kwargs if kwargs is None else kwargs
         )
         if task is None:
-            return {"payload": encode_call(get_codec(job.codec), new_args, new_kwargs)}
+            payload = encode_call(get_codec(job.codec), new_args, new_kwargs)
+            check_size(job.task, self._store, payload)
+            return {"payload": payload}
         made = task.new_job(new_args, new_kwargs)
         return {"payload": made.payload, "codec": made.codec}
 

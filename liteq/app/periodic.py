@@ -67,6 +67,7 @@ class PeriodicWork:
             DuplicateScheduleError: another schedule of this program has this name.
             SignatureError: the arguments do not fit the task.
             EncodingError: an argument cannot be encoded.
+            PayloadTooLargeError: the arguments or the headers take more than the queue's `max_payload`.
             NotSupportedError: an option that is not built yet.
             ConfigurationError: an unknown option, or a value that it cannot have.
         """

@@ -28,6 +28,8 @@ __all__ = [
     "Recurring",
     "Template",
     "begun",
+    "check_headers",
+    "check_size",
     "describe",
     "make_template",
     "never_runs",
@@ -118,7 +120,7 @@ def describe(
     zone = store.settings.timezone
     policies, call, form = split_options(what, {**own_options, **options}, parameters)
     policy = make_policy(what, policies, zone)
-    place(what, Placement(), call, zone)
+    check_headers(what, store, place(what, Placement(), call, zone).blob)
     full = f"{task}({_shown(own_args, own_kwargs)})"
     return Recurring(
         name=_short(full) if name is None else check_name("name", name),
@@ -213,11 +215,7 @@ def make_template(store: Store, work: Recurring, task: Task[..., Any] | None) ->
         settings = store.settings
         placed = place(work.task, Placement(queue=settings.default_queue), work.options, settings.timezone)
         payload = encode_call(get_codec(settings.serializer), work.args, work.kwargs)
-        if len(payload) > settings.max_payload:
-            raise PayloadTooLargeError(
-                f"The arguments of {work.task} take {len(payload):,} bytes, and the queue's max_payload is "
-                f"{settings.max_payload:,}. Pass a path or a key instead of the data."
-            )
+        check_size(work.task, store, payload)
         job = NewJob("", work.task, payload, settings.serializer, placed.queue, placed.priority)
         job = job._replace(ignore_result=placed.ignore_result)
         signer = settings.signer
@@ -228,6 +226,26 @@ def make_template(store: Store, work: Recurring, task: Task[..., Any] | None) ->
     return Template(
         job._replace(id="", eta=None, expires=None, options=placed.blob), placed.expires_in, signer
     )
+
+
+def check_size(task: str, store: Store, payload: bytes) -> None:
+    """Raise PayloadTooLargeError if the encoded arguments of a call by name are too large."""
+    most = store.settings.max_payload
+    if len(payload) > most:
+        raise PayloadTooLargeError(
+            f"The arguments of {task} take {len(payload):,} bytes, and the queue's max_payload is {most:,}. "
+            "Pass a path or a key instead of the data."
+        )
+
+
+def check_headers(what: str, store: Store, options: bytes | None) -> None:
+    """Raise PayloadTooLargeError if the headers of a call, encoded with its other options, are too large."""
+    most = store.settings.max_payload
+    if options is not None and len(options) > most:
+        raise PayloadTooLargeError(
+            f"{what}: the headers take {len(options):,} bytes, and the queue's max_payload is {most:,}. "
+            "Every run would carry them; pass a path or a key instead of the data."
+        )
 
 
 def sealed(job: NewJob, name: str, spec: str, signer: Signer | None) -> NewJob:

@@ -16,6 +16,7 @@ from liteq import (
     ConfigurationError,
     DuplicateScheduleError,
     NotSupportedError,
+    PayloadTooLargeError,
     Queue,
     ScheduleError,
     SignatureError,
@@ -136,6 +137,9 @@ def test_a_second_one_of_the_same_name_is_refused(queue: Queue, report: Task[...
         queue.schedules.add(60, report.s(), name=nightly)
 
 
+LARGE = {"x": "x" * (1 << 20)}
+
+
 @pytest.mark.parametrize(
     ("error", "words", "call"),
     [
@@ -170,6 +174,8 @@ def test_a_second_one_of_the_same_name_is_refused(queue: Queue, report: Task[...
         (ConfigurationError, "'task_idd'.$", lambda q, t: q.schedules.change("nightly", task_idd="x")),
         (ConfigurationError, "'eta': a sched", lambda q, t: q.schedules.change("nightly", eta=datetime.max)),
         (ConfigurationError, "together", lambda q, t: q.schedules.change("nightly", timezone="UTC")),
+        (PayloadTooLargeError, "headers take", lambda q, t: q.schedules.add(1, t.s(), headers=LARGE)),
+        (PayloadTooLargeError, "headers take", lambda q, t: q.schedules.change("nightly", headers=LARGE)),
     ],
 )
 def test_what_cannot_be_is_refused_at_the_call_and_changes_nothing(
@@ -184,6 +190,21 @@ def test_what_cannot_be_is_refused_at_the_call_and_changes_nothing(
     with pytest.raises(error, match=words):
         call(queue, report)
     assert queue.transport.schedules() == before
+
+
+def test_arguments_that_are_too_large_are_refused_also_where_a_task_is_known_by_name_only(tmp_path: Path):
+    with Queue(tmp_path / "queue.db") as elsewhere:
+
+        @elsewhere.task(name="named")
+        def named(x: str = "") -> None: ...
+
+        elsewhere.schedules.add(60, named.s(), name="mine")
+        (before,) = elsewhere.transport.schedules()
+    del elsewhere, named
+    with Queue(tmp_path / "queue.db") as queue:
+        with pytest.raises(PayloadTooLargeError, match="arguments of named take"):
+            queue.schedules.change("mine", args=(LARGE["x"],))
+        assert queue.transport.schedules() == [before]
 
 
 def test_a_module_changes_no_schedules_while_a_worker_imports_it(queue: Queue, nightly: str):
