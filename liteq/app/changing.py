@@ -74,15 +74,13 @@ class Changing:
             broken = broken if record.job is None else None
         elif policy != before and broken is None:
             next_run = next_tick(self._schedule(record), policy, now, record.last_run, record.runs)
-        job = self._changed_job(record, spec, args, kwargs, call)
-        return replace(
-            record, spec=spec, policy=encode_policy(policy), job=job, next_run=next_run, broken=broken
-        )
+        moved = replace(record, spec=spec, policy=encode_policy(policy), next_run=next_run, broken=broken)
+        return replace(moved, job=self._changed_job(record, moved, args, kwargs, call))
 
     def _changed_job(
         self,
         record: ScheduleRecord,
-        spec: str,
+        moved: ScheduleRecord,
         args: Sequence[Any] | None,
         kwargs: Mapping[str, Any] | None,
         call: Mapping[str, Any],
@@ -95,7 +93,8 @@ class Changing:
             raise ScheduleError(
                 f"{CHANGE}: what {record.name!r} enqueues is not known: {record.broken or 'it is broken.'}"
             )
-        if args is None and kwargs is None and not call and spec == record.spec:
+        as_before = (moved.spec, moved.policy) == (record.spec, record.policy)
+        if args is None and kwargs is None and not call and as_before:
             return before
         signer = self.signer(record, "change")
         task = self.known().get(record.task)
@@ -113,7 +112,7 @@ class Changing:
                 ignore_result=placed.ignore_result,
                 options=placed.blob,
             )
-        return sealed(job, record.name, spec, signer)
+        return sealed(job, record.name, moved.spec, moved.policy, signer)
 
     def _payload(
         self,
@@ -157,7 +156,7 @@ class Changing:
                     "application that has the signing_key."
                 )
             return None
-        refusal = signer.refusal(job._replace(id=template_id(record.name, record.spec)))
+        refusal = signer.refusal(job._replace(id=template_id(record.name, record.spec, record.policy)))
         if refusal is not None:
             raise ScheduleError(
                 f"The queue of {record.task} has a signing_key, and of schedule {record.name!r} {refusal}; "

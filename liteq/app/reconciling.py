@@ -296,7 +296,7 @@ def _stored(wanted: Wanted, before: ScheduleRecord, now: float) -> ScheduleRecor
         task=wanted.task,
         spec=spec,
         policy=policy,
-        job=None if wanted.job is None else sealed(wanted.job, wanted.name, spec, wanted.signer),
+        job=None if wanted.job is None else sealed(wanted.job, wanted.name, spec, policy, wanted.signer),
         next_run=next_run,
         broken=broken,
         module=_kept_owner(before.module, wanted.owner),
@@ -332,7 +332,7 @@ def _is_genuine(signer: Signer | None, record: ScheduleRecord) -> bool:
         return True
     if signer is None:
         return not is_signed(job.options)
-    return signer.refusal(job._replace(id=template_id(record.name, record.spec))) is None
+    return signer.refusal(job._replace(id=template_id(record.name, record.spec, record.policy))) is None
 
 
 def _owner(record: ScheduleRecord) -> str:

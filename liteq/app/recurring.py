@@ -248,13 +248,13 @@ def check_headers(what: str, store: Store, options: bytes | None) -> None:
         )
 
 
-def sealed(job: NewJob, name: str, spec: str, signer: Signer | None) -> NewJob:
+def sealed(job: NewJob, name: str, spec: str, policy: str, signer: Signer | None) -> NewJob:
     """Return what a schedule enqueues, signed together with its name and times if there is a key."""
     bare = without_signature(job.options)
     if signer is None:
         return job._replace(options=bare)
     signed = signer.sign(
-        template_id(name, spec), job.task, job.queue, job.codec, job.payload, bare, job.max_crashes
+        template_id(name, spec, policy), job.task, job.queue, job.codec, job.payload, bare, job.max_crashes
     )
     return job._replace(options=signed)
 

@@ -143,13 +143,13 @@ class Schedules:
         next_run = next_tick(schedule_now, policy, now)
         if next_run is None:
             raise ScheduleError(f"{what}: {never_runs(work.name, work.schedule, policy)}")
-        spec = encode(schedule_now)
+        spec, policy_text = encode(schedule_now), encode_policy(policy)
         record = ScheduleRecord(
             name=work.name,
             task=work.task,
             spec=spec,
-            policy=encode_policy(policy),
-            job=sealed(template.job, work.name, spec, template.signer),
+            policy=policy_text,
+            job=sealed(template.job, work.name, spec, policy_text, template.signer),
             next_run=next_run,
             created=now,
         )

@@ -103,16 +103,18 @@ def make_signer(keys: object) -> Signer | None:
     return Signer([_key(key) for key in listed])
 
 
-def template_id(schedule: str, spec: str) -> str:
+def template_id(schedule: str, spec: str, policy: str) -> str:
     """Return the id with which what a schedule enqueues is signed.
 
-    So nobody without the key can let it run under another name or at other times.
+    So nobody without the key can let it run under another name, at other times, or more often.
 
     Args:
         schedule: the schedule's name.
         spec: when it runs, as it is stored.
+        policy: its policy, as it is stored.
     """
-    return f"schedule:{schedule}\n{spec}"
+    # JSON, both of them, has no such character.
+    return f"schedule:{schedule}\n{spec}\n{policy}"
 
 
 def is_signed(options: object) -> TypeGuard[bytes]:

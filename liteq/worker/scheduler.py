@@ -357,7 +357,7 @@ class Scheduler:
             return moved
         spec, job, signer = encode(planned.schedule), record.job, signer_for(record, self._code)
         if job is not None and signer is not None:
-            job = sign_template(job, record.name, spec, signer)
+            job = sign_template(job, record.name, spec, record.policy, signer)
         return replace(moved, spec=spec, job=job)
 
 

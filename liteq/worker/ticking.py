@@ -113,23 +113,24 @@ def signer_for(record: ScheduleRecord, code: Code) -> Signer | None:
         if signed:
             raise NotLoadedError(f"it is signed, and the queue of {record.task} has no signing_key here")
         return None
-    refusal = signer.refusal(template._replace(id=template_id(record.name, record.spec)))
+    refusal = signer.refusal(template._replace(id=template_id(record.name, record.spec, record.policy)))
     if refusal is not None:
         raise ScheduleError(f"The queue of {record.task} has a signing_key, and {refusal}; add it anew.")
     return signer
 
 
-def sign_template(template: NewJob, schedule: str, spec: str, signer: Signer) -> NewJob:
-    """Return what a schedule enqueues with a signature of it, of the schedule's name and of its times.
+def sign_template(template: NewJob, schedule: str, spec: str, policy: str, signer: Signer) -> NewJob:
+    """Return what a schedule enqueues with a signature of it and of the schedule.
 
     Args:
         template: signed or not.
         schedule: the schedule's name.
         spec: when it runs, as it is stored.
+        policy: its policy, as it is stored.
         signer: signs.
     """
     bare = template._replace(options=encode_options(decode_options(template.options)))
-    return _signed(bare, signer, template_id(schedule, spec))
+    return _signed(bare, signer, template_id(schedule, spec, policy))
 
 
 def _template(record: ScheduleRecord) -> NewJob:

@@ -190,7 +190,7 @@ def test_with_a_key_what_is_stored_is_signed_and_what_others_wrote_is_replaced()
     assert signer is not None
     (record,) = stored(wanted(signer=signer))
     assert record.job is not None
-    sealed = record.job._replace(id=template_id("mine", record.spec))
+    sealed = record.job._replace(id=template_id("mine", record.spec, record.policy))
     assert signer.refusal(sealed) is None
     assert diff([record], [wanted(signer=signer)], nothing_is_loaded, NOW) == ([], [])
 
@@ -201,7 +201,7 @@ def test_with_a_key_what_is_stored_is_signed_and_what_others_wrote_is_replaced()
         (after,) = diff([found], [wanted(signer=signer)], nothing_is_loaded, NOW).save
         assert after.job is not None
         assert after.job.payload == JOB.payload
-        assert signer.refusal(after.job._replace(id=template_id("mine", after.spec))) is None
+        assert signer.refusal(after.job._replace(id=template_id("mine", after.spec, after.policy))) is None
     (after,) = diff([record], [wanted()], nothing_is_loaded, NOW).save
     assert after.job == JOB
 

@@ -393,10 +393,10 @@ def test_with_a_key_what_is_added_changed_and_run_is_signed(tmp_path: Path):
         signer = queue.settings.signer
         assert signer is not None
         queue.schedules.add(60, t.s(), name="x")
-        for change in ({}, {"schedule": 30}, {"args": (1,)}, {"queue": "other"}):
+        for change in ({}, {"schedule": 30}, {"args": (1,)}, {"queue": "other"}, {"max_runs": 5}):
             queue.schedules.change("x", **change)
             record, job = record_of(queue, "x"), job_of(queue, "x")
-            assert signer.refusal(job._replace(id=template_id("x", record.spec))) is None
+            assert signer.refusal(job._replace(id=template_id("x", record.spec, record.policy))) is None
         result = queue.schedules.run_now("x")
         (stored,) = queue.transport.get([result.id])
         assert stored is not None

@@ -639,7 +639,7 @@ def test_what_is_loaded_later_runs_then(day: Day):
 
 def signed(day: Day, signer: Signer, **fields: Any) -> None:
     spec = encode(every(10, anchor=NOON))
-    job = sign_template(NewJob("", "task", b"payload"), "s", spec, signer)
+    job = sign_template(NewJob("", "task", b"payload"), "s", spec, "{}", signer)
     day.add(job=job, spec=spec, **fields)
 
 
@@ -658,6 +658,7 @@ def test_jobs_of_a_signed_schedule_are_signed(day: Day):
     "forged",
     [
         {"spec": encode(every(1, anchor=NOON))},
+        {"policy": encode_policy(Policy(catch_up="all"))},
         {"job": NewJob("", "task", b"payload")},
         {"name": "another"},
     ],
