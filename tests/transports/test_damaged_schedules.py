@@ -134,7 +134,16 @@ def test_a_schedule_whose_revision_makes_no_sense_can_be_saved_over(
     assert transport.save_schedules([schedule("a")]) == [False]
 
 
-@pytest.mark.parametrize(("change", "left"), [("revision = 'x'", 0), ("runs = 'x'", 0), ("name = x'00'", 1)])
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ("revision = 'x'", 0),
+        ("revision = 9223372036854775807", 0),
+        ("revision = -1", 0),
+        ("runs = 'x'", 0),
+        ("name = x'00'", 1),
+    ],
+)
 def test_a_damaged_row_that_is_declared_no_more_is_removed_if_it_can_be_and_keeps_nobody_from_starting(
     transport: SqliteTransport, path: Path, change: str, left: int
 ) -> None:

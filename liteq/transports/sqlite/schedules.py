@@ -39,11 +39,12 @@ NEXT = (
 MOST = 1 << 53
 """Below this a count can be raised again and again; more than that nobody has counted."""
 DAMAGE = "Its row in the file is damaged; remove it and add it anew."
-# A row whose revision makes no sense, which reads as 0, may be written over.
+_UNREVISED = f"typeof(revision) <> 'integer' OR revision NOT BETWEEN 1 AND {MOST}"
+# A row whose revision makes no sense, which reads as 0, may be written over, and removed.
 INSERT = (
     f"INSERT INTO liteq_schedules ({COLUMNS}) VALUES ({', '.join('?' * 22)}) ON CONFLICT (name) DO UPDATE "
     f"SET ({COLUMNS}) = ({', '.join(f'excluded.{column}' for column in (*_FIELDS, *_JOB_FIELDS))}) "
-    f"WHERE typeof(revision) <> 'integer' OR revision NOT BETWEEN 1 AND {MOST}"
+    f"WHERE {_UNREVISED}"
 )
 UPDATE = f"UPDATE liteq_schedules SET ({COLUMNS}) = ({', '.join('?' * 22)}) WHERE name = ? AND revision = ?"
 ADVANCE = (
@@ -55,8 +56,7 @@ SET_ASIDE = (
     "AND (revision IS ? OR typeof(revision) <> 'integer')"
 )
 REMOVE = "DELETE FROM liteq_schedules WHERE name = ?"
-# A revision that is none is what nobody can have changed.
-REMOVE_SEEN = f"{REMOVE} AND (revision = ? OR typeof(revision) <> 'integer')"
+REMOVE_SEEN = f"{REMOVE} AND (revision = ? OR {_UNREVISED})"
 
 _TEXT = ((str,), DAMAGED)
 _MAYBE_TEXT = ((str, type(None)), DAMAGED)
