@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
+from liteq.app.comparing import next_tick
 from liteq.app.declaring import find_declared
-from liteq.app.reconciling import next_tick
 from liteq.app.recurring import begun, check_headers, check_size, read_schedule, sealed, split_options
 from liteq.app.store import Store
 from liteq.calls.calling import call_arguments

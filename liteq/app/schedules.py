@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from liteq.app.changing import CHANGE, Changing, refuse_custom
+from liteq.app.comparing import next_tick
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import nearest
-from liteq.app.reconciling import TRIES, next_tick
+from liteq.app.reconciling import TRIES
 from liteq.app.recurring import (
     Recurring,
     begun,

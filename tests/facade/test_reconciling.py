@@ -12,7 +12,8 @@ import pytest
 
 from liteq import Queue, StoreBusyError, Task, every
 from liteq.app.attribution import is_loaded
-from liteq.app.reconciling import Wanted, diff, reconcile, reconcile_declared
+from liteq.app.comparing import Wanted, diff
+from liteq.app.reconciling import reconcile, reconcile_declared
 from liteq.codec import decode_call, get_codec
 from liteq.codec.signing import make_signer, template_id
 from liteq.firing import Policy, decode_policy
