@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -30,6 +31,17 @@ def _own_import_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Start each test in its own folder, and forget what it puts on the import path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Take back what a command that works in this process makes of liteq's log lines."""
+    logger = logging.getLogger("liteq")
+    before = [*logger.handlers], logger.level, logger.propagate
+    yield
+    logger.handlers[:] = before[0]
+    logger.setLevel(before[1])
+    logger.propagate = before[2]
 
 
 @pytest.fixture
