@@ -60,7 +60,7 @@ MOST_AT_ONCE = 1000
 """The most ticks on time that fire at once; of more, the newest."""
 MOST_TO_CATCH_UP = 10_000
 """What `catch_up_limit` may be: so many jobs are stored in one transaction."""
-COUNTED = 100
+COUNTED = 10
 """Up to this many ticks that are due are counted; of more, it is only known that there were more."""
 _STEP = timedelta(microseconds=1)
 _ROUNDING = 1e-6

@@ -163,7 +163,7 @@ def three_days_later(schedule: Any, policy: Policy) -> tuple[list[float], Story]
 def test_after_three_days_of_downtime_skip_fires_nothing():
     fired, story = three_days_later(hourly(), Policy(catch_up="skip"))
 
-    assert (fired, story.dropped) == ([], 72)
+    assert (fired, story.dropped > COUNTED) == ([], True)
     assert story.next_run == NOON + 3 * DAY + HOUR
 
 
@@ -176,7 +176,14 @@ def test_after_three_days_of_downtime_skip_fires_a_tick_that_is_on_time():
 def test_after_three_days_of_downtime_once_fires_the_latest_tick():
     fired, story = three_days_later(hourly(), Policy(catch_up="once"))
 
-    assert (fired, story.dropped) == ([3 * DAY], 71)
+    assert (fired, story.dropped > COUNTED) == ([3 * DAY], True)
+
+
+def test_a_few_ticks_that_do_not_fire_are_counted():
+    story = Story(hourly(), Policy(catch_up="once")).begin(NOON)
+
+    assert story.look(NOON + 5 * HOUR + MINUTE) == [NOON + 5 * HOUR]
+    assert story.dropped == 4
 
 
 def test_after_three_days_of_downtime_once_fires_once_however_short_the_interval():
@@ -196,7 +203,7 @@ def test_after_three_days_of_downtime_all_fires_the_newest_up_to_its_bound():
     fired, story = three_days_later(hourly(), Policy(catch_up="all", catch_up_limit=5))
 
     assert fired == [hour * HOUR for hour in range(68, 73)]
-    assert story.dropped == 67
+    assert story.dropped > COUNTED
 
 
 def test_the_bound_holds_for_a_schedule_of_which_millions_of_ticks_were_missed():
@@ -250,7 +257,7 @@ def test_three_days_of_a_hundredth_of_a_second_cost_no_more_than_the_bounds_say(
     policy = Policy(catch_up=catch_up, catch_up_limit=100)
     plan(schedule, policy, NOON + 0.01, None, 0, NOON + 3 * DAY)
 
-    assert schedule.asked <= 2 * COUNTED + 10
+    assert schedule.asked <= 2 * COUNTED + policy.catch_up_limit
 
 
 def test_more_ticks_on_time_than_are_sensible_are_bounded_too():
@@ -482,11 +489,12 @@ def grid(schedule: Schedule, policy: Policy, start: float, end: float) -> list[f
 def test_a_life_of_any_schedule_keeps_all_promises(
     schedule: Schedule, policy: Policy, pauses: list[tuple[float, bool]]
 ):
-    story, now, fired = Story(schedule, policy).begin(NOON), NOON, []
+    story, now, fired, is_exact = Story(schedule, policy).begin(NOON), NOON, [], True
     for pause, unfinished in pauses:
         now += pause
-        due_since = story.next_run
+        due_since, dropped = story.next_run, story.dropped
         ticks = story.look(now, unfinished)
+        is_exact = is_exact and story.dropped - dropped <= COUNTED
         if due_since is not None and due_since < now - GRACE:
             assert len(ticks) <= (policy.catch_up_limit if policy.catch_up == "all" else 1)
             if policy.catch_up == "skip":
@@ -501,7 +509,8 @@ def test_a_life_of_any_schedule_keeps_all_promises(
     assert set(fired) <= set(due)
     assert len(fired) == story.runs <= (policy.max_runs or math.inf)
     if story.next_run is not None or policy.max_runs is None:
-        assert len(fired) + story.dropped == len(due)
+        accounted_for = len(fired) + story.dropped
+        assert accounted_for == len(due) if is_exact else accounted_for <= len(due)
 
 
 @given(

@@ -27,7 +27,7 @@ from liteq.errors import (
     StoreFullError,
 )
 from liteq.failure import reason
-from liteq.firing import GRACE, SET_BACK, Policy, decode_policy, plan, reconsider
+from liteq.firing import COUNTED, GRACE, SET_BACK, Policy, decode_policy, plan, reconsider
 from liteq.retry import Random
 from liteq.schedule import Schedule, decode, encode
 from liteq.timetable import Firing, ScheduleRecord
@@ -365,7 +365,8 @@ def _left_out(count: int, with_latest: bool) -> str:
     """Return which ticks are left out, up to the verb."""
     if count == 1:
         return "the latest tick is" if with_latest else "1 tick is"
-    return f"{count} ticks, the latest among them, are" if with_latest else f"{count} ticks are"
+    ticks = f"{count} ticks" if count <= COUNTED else f"more than {COUNTED} ticks"
+    return f"{ticks}, the latest among them, are" if with_latest else f"{ticks} are"
 
 
 def _parts(firings: Iterable[Firing]) -> Iterable[list[Firing]]:
