@@ -206,8 +206,7 @@ def _wanted(
         try:
             template = make_template(declarations.store, work, task)
             job, signer = template.job, template.signer
-            if policy.expires is None:
-                policy = policy._replace(expires=template.expires)
+            policy = template.completed(policy)
             made += call_digest(work, policy, job)
         except LiteqError as error:
             broken = str(error)

@@ -81,6 +81,10 @@ class Template(NamedTuple):
     signer: Signer | None
     """Signs it; None for nobody."""
 
+    def completed(self, policy: Policy) -> Policy:
+        """Return a policy with what the task says where it says nothing."""
+        return policy if policy.expires is not None else policy._replace(expires=self.expires)
+
 
 def describe(
     what: str,

@@ -133,19 +133,25 @@ class Schedules:
             options=options,
             parameters=("args", "kwargs", "name"),
         )
+        record = self._new_record(what, work)
+        if not self._store.transport().save_schedules([record])[0]:
+            raise DuplicateScheduleError(
+                f"There is a schedule named {work.name!r} in {self._store.settings.url}; change it with "
+                "q.schedules.change(), or give this one another name."
+            )
+        return info_of(record, self._store.settings.timezone)
+
+    def _new_record(self, what: str, work: Recurring) -> ScheduleRecord:
+        """Return the record of recurring work that begins now."""
         refuse_custom(what, work.schedule)
-        task = self._task(work)
-        template = make_template(self._store, work, task)
-        policy = work.policy
-        if policy.expires is None:
-            policy = policy._replace(expires=template.expires)
-        now = time.time()
-        schedule_now = begun(work.schedule, now)
-        next_run = next_tick(schedule_now, policy, now)
+        template = make_template(self._store, work, self._task(work))
+        policy, now = template.completed(work.policy), time.time()
+        schedule = begun(work.schedule, now)
+        next_run = next_tick(schedule, policy, now)
         if next_run is None:
             raise ScheduleError(f"{what}: {never_runs(work.name, work.schedule, policy)}")
-        spec, policy_text = encode(schedule_now), encode_policy(policy)
-        record = ScheduleRecord(
+        spec, policy_text = encode(schedule), encode_policy(policy)
+        return ScheduleRecord(
             name=work.name,
             task=work.task,
             spec=spec,
@@ -154,12 +160,6 @@ class Schedules:
             next_run=next_run,
             created=now,
         )
-        if not self._store.transport().save_schedules([record])[0]:
-            raise DuplicateScheduleError(
-                f"There is a schedule named {work.name!r} in {self._store.settings.url}; change it with "
-                "q.schedules.change(), or give this one another name."
-            )
-        return info_of(record, self._store.settings.timezone)
 
     def change(
         self,
