@@ -7,6 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from chaos.proof import seen
 from disks import Disk, small_disk
 from hypothesis.configuration import set_hypothesis_home_dir
+from redis_server import NoServerError, RedisServer
 
 MARK = "LITEQ_TEST_SESSION"
 """Every process that a test starts inherits this variable, so that none can be overlooked."""
@@ -110,3 +112,41 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk of 24 MiB."""
     with small_disk(tmp_path / "disk", "size=24m") as disk:
         yield disk
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis server that lasts for the session; `redis_server` lends it empty."""
+    try:
+        server = RedisServer()
+    except NoServerError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """A Redis server with nothing in it; for tests that neither stop nor configure it."""
+    shared_redis.ask("FLUSHALL")
+    return shared_redis
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of a Redis server with nothing in it."""
+    return redis_server.url()
+
+
+@pytest.fixture
+def start_redis() -> Iterator[Callable[..., RedisServer]]:
+    """Start Redis servers that are this test's own, with options as of a command line."""
+    with ExitStack() as servers:
+
+        def start(*options: str) -> RedisServer:
+            try:
+                return servers.enter_context(RedisServer(*options))
+            except NoServerError as error:
+                pytest.skip(str(error))
+
+        yield start

@@ -1,24 +1,21 @@
-"""A Redis server of one's own: on a socket in a temporary folder, with no port, for the length of a block."""
+"""The server of the peers that need Redis: as durable as asked, for the length of a block."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from peers.processes import stop
+from redis_server import RedisServer
 
 __all__ = ["redis_running"]
 
-PATIENCE = 10.0
+SNAPSHOTS = ["--save", "3600 1 300 100 60 10000"]
+"""What a server keeps that is started with no settings."""
 SETTINGS = {
-    "default": [],
-    "everysec": ["--appendonly", "yes", "--appendfsync", "everysec"],
-    "always": ["--appendonly", "yes", "--appendfsync", "always"],
+    "default": SNAPSHOTS,
+    "everysec": [*SNAPSHOTS, "--appendonly", "yes", "--appendfsync", "everysec"],
+    "always": [*SNAPSHOTS, "--appendonly", "yes", "--appendfsync", "always"],
 }
 
 
@@ -31,35 +28,6 @@ def redis_running(binary: str, store: Path, durability: str) -> Iterator[tuple[P
         store: the folder for its files.
         durability: a key of `SETTINGS`.
     """
-    # In a folder of its own: the path of a socket may have 107 bytes, and the store's folder any length.
-    with tempfile.TemporaryDirectory(prefix="peers-redis-") as place:
-        path = Path(place, "redis.sock")
-        command = [binary, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
-        command += ["--dir", str(store), "--daemonize", "no", *SETTINGS[durability]]
-        with (store.parent / "redis.log").open("ab") as log:
-            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            wait_for(path, server)
-            yield path, server.pid
-        finally:
-            stop([server])
-
-
-def wait_for(path: Path, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers.
-
-    Raises:
-        RuntimeError: it does not.
-    """
-    give_up = time.monotonic() + PATIENCE
-    while server.poll() is None and time.monotonic() < give_up:
-        try:
-            with socket.socket(socket.AF_UNIX) as caller:
-                caller.settimeout(1)
-                caller.connect(str(path))
-                caller.sendall(b"PING\r\n")
-                if caller.recv(16).startswith(b"+PONG"):
-                    return
-        except OSError:
-            time.sleep(0.01)
-    raise RuntimeError("The Redis server did not start.")
+    log = store.parent / "redis.log"
+    with RedisServer(*SETTINGS[durability], binary=binary, folder=store, log=log) as server:
+        yield server.socket, server.pid
