@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta, tzinfo
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from liteq.app.bulk import enqueue_signatures
 from liteq.app.conf import QueueSettings, SigningKey, TaskOptions, TaskSettings, queue_settings
@@ -18,6 +19,7 @@ from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
 from liteq.app.periodic import PeriodicWork
 from liteq.app.reconciling import reconcile_declared
+from liteq.app.registering import RegistersBound, RegistersPlain
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.arguments import check_function
@@ -29,7 +31,7 @@ from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.registry import Registry
 from liteq.result import AsyncResult
-from liteq.task import Task
+from liteq.task import AsyncTask, Task
 from liteq.transport import Transport
 
 __all__ = ["Queue", "Workers", "open_transport"]
@@ -153,17 +155,20 @@ class Queue(PeriodicWork):
     # ---- registering -------------------------------------------------------------------------------
 
     @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+
+    @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
     @overload
     def task(
         self, function: None = None, /, *, bind: Literal[True], **options: Unpack[TaskOptions]
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+    ) -> RegistersBound: ...
 
     @overload
     def task(
         self, function: None = None, /, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    ) -> RegistersPlain: ...
 
     def task(
         self, function: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any
@@ -171,13 +176,13 @@ class Queue(PeriodicWork):
         """Make a function a task: `@q.task`, or `@q.task(...)` with options.
 
         Args:
-            function: the function, where the decorator has no options.
+            function: the function, plain or async, where the decorator has no options.
             bind: pass the task itself as the first argument.
             options: see `TaskOptions`.
 
         Raises:
             ConfigurationError: not a function, an unknown option, or a value that it cannot have.
-            NotSupportedError: an async or generator function, or an option that is not built yet.
+            NotSupportedError: a generator function, or an option that is not built yet.
             DuplicateTaskError: another function has this task name.
         """
         settings = TaskSettings.of({**options, "bind": bind}, self.settings)
@@ -187,7 +192,8 @@ class Queue(PeriodicWork):
                 raise ConfigurationError(f"{function!r} is a task already.")
             check_function(function)
             naming = name_task(function, settings.name)
-            task = Task[..., R](function, settings, naming, self.store)
+            kind = AsyncTask[..., R] if inspect.iscoroutinefunction(function) else Task[..., R]
+            task = kind(function, settings, naming, self.store)
             self.registry.add(task)
             if task.origin is not None:
                 self.store.declare(task.origin)

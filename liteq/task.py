@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial, update_wrapper
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast
 
 from liteq.app.conf import TaskSettings
 from liteq.app.guard import refuse_while_importing
@@ -31,7 +31,7 @@ from liteq.job import NewJob, TaskOrigin
 from liteq.result import AsyncResult, EagerResult
 from liteq.retry import RetryPolicy
 
-__all__ = ["Task"]
+__all__ = ["AsyncTask", "Task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -277,6 +277,27 @@ class Task(Bound, Generic[P, R]):
             f"No worker could find task {self.name}: {reason}. Nothing was stored. Put the task into a "
             f"module that can be imported, or give it a name that workers know: @q.task(name='...')."
         )
+
+
+class AsyncTask(Task[P, R]):
+    """A registered async function, whose results are what it gives when it is awaited.
+
+    A plain call gives the function's coroutine.
+    """
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """Return the function's coroutine, to be awaited here, as a plain call."""
+        if self.bind:
+            return self._call_bound(*args, **kwargs)
+        return cast("Coroutine[Any, Any, R]", self.fn(*args, **kwargs))
+
+    async def _call_bound(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        make = partial(Request, task=self.name, args=args, kwargs=kwargs, called_directly=True)
+        token = push_request(make, direct=True)
+        try:
+            return await cast("Coroutine[Any, Any, R]", self.fn(self, *args, **kwargs))
+        finally:
+            pop_request(token)
 
 
 def _descended(options: JobOptions) -> bytes | None:

@@ -17,17 +17,12 @@ def check_function(function: object) -> None:
     """Raise unless an object can be a task.
 
     Raises:
-        NotSupportedError: an async function or a generator function.
+        NotSupportedError: a generator function.
         ConfigurationError: not a function at all.
     """
     if not callable(function) or isinstance(function, type):
         raise ConfigurationError(f"@q.task takes a function, not {function!r}.")
     name = getattr(function, "__qualname__", repr(function))
-    if inspect.iscoroutinefunction(function):
-        raise NotSupportedError(
-            f"{name} is an async function, which workers cannot run yet; "
-            f"make it a plain function that calls asyncio.run()."
-        )
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise NotSupportedError(
             f"{name} is a generator function, and what it yields could not be stored; return a list instead."

@@ -6,8 +6,10 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
+from types import CoroutineType
 from typing import Any, NoReturn
 
+from liteq.calls.coroutines import run_coroutine
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.codec import Codec, decode_call
 from liteq.errors import Ignore, NotSupportedError, Reject, Retry
@@ -89,6 +91,8 @@ class _Attempt:
         token = push_request(make, self)
         try:
             value = self._function(*args, **kwargs)
+            if type(value) is CoroutineType:
+                value = run_coroutine(value)
             return Succeeded(None if job.ignore_result else self._encoded(value))
         except Retry as asked:
             error = asked if asked.exc is None else asked.exc

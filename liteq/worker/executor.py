@@ -11,24 +11,23 @@ import random as random_module
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import get_ident
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from liteq.app.store import abandon_transactions, in_transactions
+from liteq.calls.coroutines import close_loop, run_coroutine
 from liteq.calls.options import decode_options
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.clock import Clock, SystemClock
 from liteq.codec import Codec, decode_call, get_codec
 from liteq.codec.signing import Signer
-from liteq.codec.types import dotted_name
 from liteq.errors import (
     ConfigurationError,
     DecodingError,
     EncodingError,
     Ignore,
-    NotSupportedError,
     Reject,
     Retry,
-    SecurityError,
     StoreFullError,
 )
 from liteq.failure import encode_failure, reason
@@ -38,6 +37,7 @@ from liteq.retry import Random, RetryPolicy
 from liteq.task import Task
 from liteq.transport import Transport
 from liteq.worker.acts import AttemptActs
+from liteq.worker.faults import insecure, left_open, unreadable, unwritable
 from liteq.worker.log import JobLog
 
 __all__ = ["Executor"]
@@ -126,7 +126,7 @@ class Executor:
         if plan.signer is not None:
             refusal = self._refusal(job, plan.signer)
             if refusal is not None:
-                return self._failed(job, plan, _insecure(job, refusal))
+                return self._failed(job, plan, insecure(job, refusal))
         try:
             codec = get_codec(job.codec)
             args, kwargs = decode_call(codec, job.payload)
@@ -134,12 +134,14 @@ class Executor:
                 decode_options(job.options)
         # Not only DecodingError: a codec of the user's own may raise anything, an exit too.
         except BaseException as error:
-            return self._failed(job, plan, _unreadable(job, error))
+            return self._failed(job, plan, unreadable(job, error))
         make = partial(Request.of, job, args, kwargs, hostname=self._hostname, time_limit=plan.time_limit)
         acts = AttemptActs(self, job)
         token = push_request(make, acts)
         try:
             value = plan.function(*args, **kwargs)
+            if type(value) is CoroutineType:
+                value = run_coroutine(value)
         # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
         except BaseException as error:
             self._end_if_forked(error)
@@ -150,22 +152,26 @@ class Executor:
             self._end_if_forked(None)
         return self._returned(job, plan, acts, codec, value, began)
 
+    def close(self) -> None:
+        """Give up what the calling thread has kept for the next job; idempotent."""
+        close_loop()
+
     def _returned(
         self, job: Claim, plan: _Plan, acts: AttemptActs, codec: Codec, value: object, began: float
     ) -> Transition | None:
         """Decide about a job whose task returned."""
-        left_open = bool(in_transactions) and get_ident() in in_transactions
-        if left_open:
+        is_left_open = bool(in_transactions) and get_ident() in in_transactions
+        if is_left_open:
             abandon_transactions()
         decided = None
         if not acts.completed:
-            if left_open:
-                return self._failed(job, plan, _left_open(job))
+            if is_left_open:
+                return self._failed(job, plan, left_open(job))
             try:
                 result = None if value is None or job.ignore_result else _encode_result(codec, value)
             # A result may run code of its own when it is read, and that may raise anything as well.
             except BaseException as error:
-                return self._failed(job, plan, _unwritable(job, value, error))
+                return self._failed(job, plan, unwritable(job, value, error))
             decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
         if self.log.wordy:
             given = acts.value if acts.completed else value
@@ -285,54 +291,8 @@ def _plan(task: Task[..., Any]) -> _Plan:
     return _Plan(function, task.policy, task.time_limit, task.store.settings.signer)
 
 
-def _insecure(job: Claim, refusal: str) -> SecurityError:
-    return SecurityError(
-        f"This job of task {job.task} was not run, because {refusal}; its queue has a signing key, and runs "
-        "jobs only that were signed with it."
-    )
-
-
 def _moment(due: object) -> float:
     """Return when a task wants to be tried again, if that is a time at all."""
     if not isinstance(due, int | float) or not math.isfinite(due):
         raise ConfigurationError(f"Retry(due=...) takes UTC seconds since the epoch, not {due!r}.")
     return float(due)
-
-
-def _said(error: BaseException) -> str:
-    """Return what an exception says, or what can be said of it if it cannot."""
-    try:
-        return str(error)
-    except BaseException:
-        return reason(error)
-
-
-def _unreadable(job: Claim, error: BaseException) -> DecodingError:
-    told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {_said(error)}")
-    told.__cause__ = error
-    return told
-
-
-def _left_open(job: Claim) -> NotSupportedError:
-    return NotSupportedError(
-        f"Task {job.task} returned inside a transaction that it had begun, so it was rolled back. "
-        "Use `with ...transaction():`, which ends it."
-    )
-
-
-def _type_name(value: object) -> str:
-    kind = type(value)
-    try:
-        return dotted_name(kind)
-    # A metaclass may have ideas of its own about names.
-    except BaseException:
-        return str(type.__getattribute__(kind, "__name__"))
-
-
-def _unwritable(job: Claim, value: object, error: BaseException) -> EncodingError:
-    told = EncodingError(
-        f"The result of task {job.task}, of type {_type_name(value)}, cannot be encoded as {job.codec}: "
-        f"{_said(error)} Return something that can be, or set ignore_result=True."
-    )
-    told.__cause__ = error
-    return told

@@ -156,6 +156,7 @@ class WorkerLoop:
         finally:
             self._keeper.close()
             self._listener.close()
+            self._executor.close()
         return LoopEnd.STOPPED if self._left != 0 else LoopEnd.RECYCLE
 
     # ---- turns -----------------------------------------------------------------------------------

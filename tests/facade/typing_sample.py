@@ -26,7 +26,21 @@ def scale(self: Task[..., Any], factor: float) -> list[float]:
     return [factor]
 
 
+@q.task
+async def fetch(url: str) -> bytes:
+    return url.encode()
+
+
+@q.task(bind=True, max_retries=1)
+async def fetch_again(self: Task[..., Any], url: str, *, times: int = 2) -> bytes:
+    assert_type(await fetch(url), bytes)
+    return b""
+
+
 assert_type(add(1, 2), int)
+assert_type(fetch.delay("a"), AsyncResult[bytes])
+assert_type(fetch_again.delay("a", times=3), AsyncResult[bytes])
+assert_type(fetch.s("a"), Signature[AsyncResult[bytes]])
 assert_type(add.delay(1, y=2), AsyncResult[int])
 assert_type(add.delay(1).get(timeout=5), int)
 assert_type(shout.delay("a", loud=True), AsyncResult[str])
@@ -42,6 +56,8 @@ with q.transaction() as connection:
     assert_type(connection, Connection)
     assert_type(add.using(connection).delay(1), AsyncResult[int])
 
+fetch.delay(1)  # type: ignore[arg-type]
+fetch_again.delay()  # type: ignore[call-arg]
 add.delay("1")  # type: ignore[arg-type]
 add.delay(1, z=2)  # type: ignore[call-arg]
 add.options(countdwn=10)  # type: ignore[call-arg]

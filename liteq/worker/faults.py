@@ -1,0 +1,60 @@
+"""What is wrong with a job that the worker itself ends, as the error that is stored of it."""
+
+from __future__ import annotations
+
+from liteq.codec.types import dotted_name
+from liteq.errors import DecodingError, EncodingError, NotSupportedError, SecurityError
+from liteq.failure import reason
+from liteq.job import Claim
+
+__all__ = ["insecure", "left_open", "unreadable", "unwritable"]
+
+
+def insecure(job: Claim, refusal: str) -> SecurityError:
+    """Return the error of a job that was not run because of its signature, or for want of one."""
+    return SecurityError(
+        f"This job of task {job.task} was not run, because {refusal}; its queue has a signing key, and runs "
+        "jobs only that were signed with it."
+    )
+
+
+def _said(error: BaseException) -> str:
+    """Return what an exception says, or what can be said of it if it cannot."""
+    try:
+        return str(error)
+    except BaseException:
+        return reason(error)
+
+
+def unreadable(job: Claim, error: BaseException) -> DecodingError:
+    """Return the error of a job whose arguments cannot be decoded."""
+    told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {_said(error)}")
+    told.__cause__ = error
+    return told
+
+
+def left_open(job: Claim) -> NotSupportedError:
+    """Return the error of a job whose task returned inside a transaction."""
+    return NotSupportedError(
+        f"Task {job.task} returned inside a transaction that it had begun, so it was rolled back. "
+        "Use `with ...transaction():`, which ends it."
+    )
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    try:
+        return dotted_name(kind)
+    # A metaclass may have ideas of its own about names.
+    except BaseException:
+        return str(type.__getattribute__(kind, "__name__"))
+
+
+def unwritable(job: Claim, value: object, error: BaseException) -> EncodingError:
+    """Return the error of a job whose result cannot be encoded."""
+    told = EncodingError(
+        f"The result of task {job.task}, of type {_type_name(value)}, cannot be encoded as {job.codec}: "
+        f"{_said(error)} Return something that can be, or set ignore_result=True."
+    )
+    told.__cause__ = error
+    return told
