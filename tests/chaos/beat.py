@@ -11,7 +11,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from chaos.crew import Crew, CrewError, Member
@@ -23,7 +22,6 @@ from liteq.job import JobFilter, NewJob
 from liteq.schedule import encode, every
 from liteq.timetable import ScheduleRecord
 from liteq.transport import Transport
-from liteq.transports.sqlite.transport import SqliteTransport
 
 __all__ = ["Row", "add_schedules", "judge", "prove", "read_rows"]
 
@@ -73,22 +71,22 @@ def judge(rows: list[Row], records: list[ScheduleRecord], until: float) -> list[
     return problems
 
 
-def prove(size: int, seed: int) -> Proof:
+def prove(size: int, seed: int, transport: str = "sqlite") -> Proof:
     """Let schedulers be killed for so many seconds, and compare the ticks with the grid."""
     chooser = random.Random(seed)
     problems: list[str] = []
     figures: dict[str, int | float | str] = {}
     # Longer than anybody is suspended who may hold the write lock.
-    with ground(CHAOS_DURABILITY="normal", CHAOS_BUSY="30") as crew:
-        transport = SqliteTransport(crew.folder / "queue.db", create=False)
+    with ground(transport, CHAOS_DURABILITY="normal", CHAOS_BUSY="30") as crew:
+        store = crew.store.open()
         try:
-            add_schedules(transport, time.time())
+            add_schedules(store, time.time())
             season = _Season(crew, chooser, MANY if size >= LONG else FEW)
             season.run(size)
             until = time.time()
-            _wait_for_ticks(crew, transport, until)
+            _wait_for_ticks(crew, store, until)
             season.end()
-            rows, records = read_rows(transport), transport.schedules()
+            rows, records = read_rows(store), store.schedules()
             problems += judge(rows, records, until)
             handovers = [_handover(rows, killed) for killed in season.leaders_killed]
             late = [row.enqueued - row.tick for row in rows]
@@ -105,8 +103,8 @@ def prove(size: int, seed: int) -> Proof:
         except CrewError as error:
             problems.append(str(error))
         finally:
-            transport.close()
-    return Proof("beat", seed, figures, problems)
+            store.close()
+    return Proof("beat", seed, figures, problems, transport)
 
 
 class _Season:
@@ -152,7 +150,7 @@ class _Season:
             for member in self._crew.members
             if not member.condemned and not self._crew.has_stopped(member)
         ]
-        leading = _leader(self._crew.folder)
+        leading = self._crew.store.leader()
         leaders = [member for member in members if member.target.pid == leading]
         chosen = leaders if leaders and self._random.random() < AT_THE_LEADER else members
         if not chosen:
@@ -212,14 +210,3 @@ def read_rows(transport: Transport) -> list[Row]:
 def _handover(rows: list[Row], killed: float) -> float:
     """Return the seconds from a leader's death to the next tick that anybody fired."""
     return min((row.enqueued for row in rows if row.enqueued > killed), default=killed) - killed
-
-
-def _leader(folder: Path) -> int | None:
-    """Return the process id of whoever leads the schedulers; None if nobody does."""
-    lock = folder / "queue.db.liteq" / "lead-scheduler"
-    inode = str(lock.stat().st_ino) if lock.exists() else ""
-    for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-        fields = line.split()
-        if "->" not in fields and fields[5].rpartition(":")[2] == inode:
-            return int(fields[4])
-    return None

@@ -80,7 +80,8 @@ def _gave_way(case: Case, story: Story) -> bool:
         if other is not story and other.was_stored and (other.row is not None or other.last is not None)
     ]
     return any(
-        other.row is not None or (other.last is not None and other.last.claimed > story.attempts[-1].claimed)
+        other.row is not None
+        or (other.last is not None and other.last.claimed > story.attempts[-1].claimed_after)
         for other in newer
     )
 

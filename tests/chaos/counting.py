@@ -47,7 +47,7 @@ def attempts(case: Case) -> Iterator[str]:
             skipped = number > count + 1 and case.was_cut_between(since, attempt.claimed)
             if number != count + 1 and not uncounted and not skipped:
                 yield f"{attempt} came after {count} attempts: {story.facts}"
-            before, count, since = attempt, number, attempt.claimed
+            before, count, since = attempt, number, attempt.claimed_after
         row = story.row
         if row is not None and row.state in (SUCCESS, FAILURE) and row.attempts != count:
             unseen = row.error == LOST and row.attempts > count

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from chaos.history import Recorder, Sent
+from chaos.stores import ProofStore
 
 __all__ = ["Crew", "CrewError", "Member", "Target"]
 
@@ -61,14 +62,23 @@ class Crew:
     """Starts processes, sends them signals, and leaves none behind; a context manager.
 
     Args:
-        folder: where the queue's file and the histories are.
-        environment: what `chaos.shop` is to know.
+        folder: where the histories are.
+        store: the queue that all of them use.
+        environment: what `chaos.shop` is to know beside it.
+        within: a command that runs another one somewhere, with its arguments; default here.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: ProofStore,
+        environment: Mapping[str, str],
+        within: Sequence[str] = (),
+    ) -> None:
         if sys.platform != "linux":
             raise CrewError("a storm needs pidfds, which only Linux has")
         self.folder = folder
+        self.store = store
         self.recorder = Recorder(folder, "killer")
         self.members: list[Member] = []
         self._numbers = count(1)
@@ -78,11 +88,18 @@ class Crew:
         self._stopped: dict[Target, float] = {}
         with (folder / "log").open("ab") as log:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "chaos.zygote"],
+                [*within, sys.executable, "-m", "chaos.zygote"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **environment, "CHAOS_FOLDER": str(folder), "PYTHONPATH": str(TESTS)},
+                env={
+                    **os.environ,
+                    **environment,
+                    "CHAOS_FOLDER": str(folder),
+                    "CHAOS_URL": store.url,
+                    "CHAOS_JOINS": "yes" if store.joins else "",
+                    "PYTHONPATH": str(TESTS),
+                },
                 start_new_session=True,
             )
 

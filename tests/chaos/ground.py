@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chaos.crew import Crew
-from chaos.rows import TABLES
-from liteq.transports.sqlite.transport import SqliteTransport
+from chaos.stores import STORES
 
 __all__ = ["drain", "ground"]
 
@@ -20,7 +19,7 @@ DRAIN = 60.0
 
 def drain(crew: Crew) -> None:
     """Wait until everything is done; what is not after a minute is the checker's business."""
-    transport = SqliteTransport(crew.folder / "queue.db", create=False)
+    transport = crew.store.open()
     deadline = time.monotonic() + DRAIN
     try:
         while time.monotonic() < deadline and any(lane.waiting != "finished" for lane in transport.count()):
@@ -30,14 +29,14 @@ def drain(crew: Crew) -> None:
 
 
 @contextmanager
-def ground(**environment: str) -> Iterator[Crew]:
-    """Make a folder with an empty queue, and a crew that uses it; leave nothing of either."""
+def ground(transport: str = "sqlite", **environment: str) -> Iterator[Crew]:
+    """Make a folder with an empty queue, and a crew that uses it; leave nothing of either.
+
+    Args:
+        transport: what kind of store the queue has, as in `STORES`.
+        environment: what `chaos.shop` is to know beside it.
+    """
     with tempfile.TemporaryDirectory(prefix="liteq-storm-") as name:
         folder = Path(name)
-        transport = SqliteTransport(folder / "queue.db")
-        with transport.transaction() as connection:
-            for table in TABLES:
-                connection.execute(table)
-        transport.close()
-        with Crew(folder, environment) as crew:
+        with STORES[transport](folder) as store, Crew(folder, store, environment) as crew:
             yield crew

@@ -146,7 +146,12 @@ class Refused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Began(Event):
-    """An attempt begins: the next thing that happens is the task's function."""
+    """An attempt begins: the next thing that happens is the task's function.
+
+    Attributes:
+        asked: when its worker was about to ask for jobs and was given this one; 0.0: the token is the time.
+        given: when it had been given it.
+    """
 
     tag: str
     id: str
@@ -155,6 +160,8 @@ class Began(Event):
     attempt: int = 1
     retries: int = 0
     crashes: int = 0
+    asked: float = 0.0
+    given: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from functools import wraps
 
 from chaos.history import Began, Effect, Ended, Expelled, Recorder, Registered, Sent, evidence
 from liteq.codec import decode_call, get_codec
-from liteq.job import Claim, Transition, WorkerInfo
-from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.job import Claim, ClaimRequest, Transition, Turn, WorkerInfo
+from liteq.transport import Transport
 from liteq.worker.executor import Executor
 
 __all__ = ["Running", "observe"]
+
+MOST_TURNS = 10_000
 
 
 class Running:
@@ -30,6 +33,8 @@ class Running:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.holder = 0
+        self.turns: dict[tuple[int, int], tuple[float, float]] = {}
+        """By number and token, when the last leases were asked for and given."""
         self._tag = ""
         self._claim: Claim | None = None
 
@@ -59,6 +64,7 @@ class Running:
         """Note that an attempt begins."""
         args, _ = decode_call(get_codec(claim.codec), claim.payload)
         self._tag, self._claim = str(args[0]), claim
+        asked, given = self.turns.get((claim.seq, claim.token), (0.0, 0.0))
         self.recorder.write(
             Began(
                 tag=self._tag,
@@ -68,6 +74,8 @@ class Running:
                 attempt=claim.attempts,
                 retries=claim.retries,
                 crashes=claim.crashes,
+                asked=asked,
+                given=given,
             )
         )
 
@@ -82,10 +90,12 @@ class Running:
         return self._claim
 
 
-def observe(running: Running) -> None:
+def observe(running: Running, transport: type[Transport]) -> None:
     """Write down the attempts of this process, its registrations, and the workers that it expels."""
     recorder = running.recorder
-    run, register, expel = Executor.run, SqliteTransport.register, SqliteTransport.expel
+    if not transport.__module__.startswith("liteq.transports.sqlite"):
+        _observe_turns(running, transport)
+    run, register, expel = Executor.run, transport.register, transport.expel
 
     @wraps(run)
     def observed_run(self: Executor, job: Claim) -> Transition | None:
@@ -95,20 +105,41 @@ def observe(running: Running) -> None:
         return decided
 
     @wraps(register)
-    def observed_register(
-        self: SqliteTransport, worker: WorkerInfo, visibility_timeout: float, now: float
-    ) -> int:
+    def observed_register(self: Transport, worker: WorkerInfo, visibility_timeout: float, now: float) -> int:
         running.holder = register(self, worker, visibility_timeout, now)
         recorder.write(Registered(holder=running.holder))
         return running.holder
 
     @wraps(expel)
-    def observed_expel(self: SqliteTransport, holder: int, seen_expires: float | None) -> bool:
+    def observed_expel(self: Transport, holder: int, seen_expires: float | None) -> bool:
         recorder.write(Expelled(holder=holder, seen=seen_expires))
         done = expel(self, holder, seen_expires)
         recorder.write(Expelled(holder=holder, seen=seen_expires, done=done))
         return done
 
     Executor.run = observed_run  # type: ignore[method-assign]
-    SqliteTransport.register = observed_register  # type: ignore[method-assign]
-    SqliteTransport.expel = observed_expel  # type: ignore[method-assign]
+    transport.register = observed_register  # type: ignore[method-assign]
+    transport.expel = observed_expel  # type: ignore[method-assign]
+
+
+def _observe_turns(running: Running, transport: type[Transport]) -> None:
+    """Take down when jobs are claimed, where their tokens do not say it."""
+    turn = transport.turn
+
+    @wraps(turn)
+    def observed_turn(
+        self: Transport,
+        holder: int,
+        now: float,
+        settlements: Sequence[Transition] = (),
+        request: ClaimRequest | None = None,
+    ) -> Turn:
+        asked = time.time()
+        brought = turn(self, holder, now, settlements, request)
+        given = time.time()
+        while len(running.turns) > MOST_TURNS:
+            del running.turns[next(iter(running.turns))]
+        running.turns |= {(claim.seq, claim.token): (asked, given) for claim in brought.claimed}
+        return brought
+
+    transport.turn = observed_turn  # type: ignore[method-assign]

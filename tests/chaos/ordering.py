@@ -47,4 +47,4 @@ def _was_waiting(other: Row, stored: float, attempt: Attempt, later: Attempt, ro
     if later.began.token == attempt.began.token:
         return True
     assert row.started is not None
-    return stored < attempt.claimed and other.due <= row.started
+    return stored < attempt.claimed_after and other.due <= row.started

@@ -17,6 +17,7 @@ from chaos.calling import UndoneError
 from chaos.history import JobSpec, Read, Revoked
 from chaos.shop import (
     FOLDER,
+    JOINS,
     asks,
     caller,
     flaky,
@@ -64,16 +65,19 @@ class Producer:
             self._plain: 30,
             self._delayed: 8,
             self._many: 4,
-            self._paying: 12,
             self._shared_id: 8,
-            self._ordered: 8,
-            self._undone: 3,
-            self._on_own_connection: 5,
             self._expiring: 3,
             self._revoked: 3,
             self._read: 10,
             self._wait: 3,
         }
+        if JOINS:
+            self._kinds |= {
+                self._paying: 12,
+                self._ordered: 8,
+                self._undone: 3,
+                self._on_own_connection: 5,
+            }
 
     def run(self, is_over: threading.Event) -> None:
         """Make calls until it is over."""
@@ -179,7 +183,7 @@ class Producer:
         def enqueue() -> list[str]:
             if self._own is None:
                 self._own = sqlite3.connect(
-                    FOLDER / "queue.db", timeout=q.settings.busy_timeout, isolation_level=None
+                    q.settings.url, timeout=q.settings.busy_timeout, isolation_level=None
                 )
             own = self._own
             own.execute("BEGIN IMMEDIATE")

@@ -1,27 +1,18 @@
-"""What the queue's file says when everything has stopped."""
+"""What a store says when everything has stopped."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from liteq.codec import decode_call, get_codec
 from liteq.failure import decode_failure
 from liteq.job import Job, JobFilter
-from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transport import Transport
 
-__all__ = ["TABLES", "Contents", "Row", "read_contents"]
+__all__ = ["Contents", "Row", "read_rows"]
 
 ALL = 1_000_000_000
-
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS orders (key TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS paid (tag TEXT NOT NULL, evidence TEXT NOT NULL)",
-)
-"""The application's own, in the queue's file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +48,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """The file.
+    """All that a store holds.
 
     Attributes:
         rows: the jobs.
         orders: the keys of the rows that callers wrote in the transactions of their calls.
         paid: tag and evidence of the rows that tasks wrote in the transactions of their completion.
-        damage: what SQLite's integrity check found, and what could not be read.
+        damage: what the store's own check found, and what could not be read.
     """
 
     rows: Sequence[Row] = ()
@@ -72,30 +63,9 @@ class Contents:
     damage: Sequence[str] = ()
 
 
-def read_contents(path: Path) -> Contents:
-    """Read a queue's file that nobody uses any more."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        damage = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
-        (stored,) = connection.execute("SELECT count(*) FROM liteq_jobs").fetchone()
-        orders = [key for (key,) in _select(connection, "SELECT key FROM orders")]
-        paid = [(tag, value) for tag, value in _select(connection, "SELECT tag, evidence FROM paid")]
-    finally:
-        connection.close()
-    transport = SqliteTransport(path, create=False)
-    try:
-        jobs = transport.find(JobFilter(limit=ALL))
-    finally:
-        transport.close()
-    if stored != len(jobs):
-        damage.append(f"the file has {stored} jobs, and the transport finds {len(jobs)}")
-    return Contents(rows=[_row(job) for job in jobs], orders=orders, paid=paid, damage=damage)
-
-
-def _select(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
-    table = query.rpartition(" ")[2]
-    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-    return connection.execute(query).fetchall() if known else []
+def read_rows(transport: Transport) -> list[Row]:
+    """Return every job of a store."""
+    return [_row(job) for job in transport.find(JobFilter(limit=ALL))]
 
 
 def _row(job: Job) -> Row:

@@ -10,10 +10,9 @@ from chaos.checker import Violation, check_history
 from chaos.crew import Crew, Member, Target
 from chaos.ground import drain, ground
 from chaos.history import read_history
-from chaos.rows import read_contents
 from chaos.stories import Case
 from liteq.job import Job
-from liteq.transports.sqlite.transport import SqliteTransport
+from liteq.transport import Transport
 
 __all__ = ["SCENES", "play"]
 
@@ -32,7 +31,7 @@ class Stage:
         store: the queue, open in this process.
     """
 
-    def __init__(self, crew: Crew, store: SqliteTransport) -> None:
+    def __init__(self, crew: Crew, store: Transport) -> None:
         self.crew = crew
         self._store = store
 
@@ -183,11 +182,11 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
 def play(scene: str, fault: str = "") -> list[Violation]:
     """Play a scene with a fault, or without one, and return what the checker finds."""
     with ground(CHAOS_VISIBILITY=str(VISIBILITY), CHAOS_FAULT=fault) as crew:
-        with SqliteTransport(crew.folder / "queue.db") as store:
+        with crew.store.open() as store:
             SCENES[scene](Stage(crew, store))
         drain(crew)
         for member in list(crew.members):
             crew.dismiss(member)
         crew.end()
-        history, contents = read_history(crew.folder), read_contents(crew.folder / "queue.db")
+        history, contents = read_history(crew.folder), crew.store.contents()
         return check_history(Case(history, contents, visibility_timeout=VISIBILITY))

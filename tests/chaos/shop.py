@@ -14,12 +14,15 @@ from chaos import seeded_faults
 from chaos.calling import Caller
 from chaos.history import JobSpec, Recorder
 from chaos.observing import Running, observe
+from chaos.stores import transport_class
 from liteq import Queue, StoreBusyError
 
-__all__ = ["FOLDER", "caller", "q", "recorder", "running"]
+__all__ = ["FOLDER", "JOINS", "caller", "q", "recorder", "running"]
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
-"""Where the queue's file and the histories are."""
+"""Where the histories are."""
+JOINS = bool(os.environ.get("CHAOS_JOINS"))
+"""Whether rows of one's own can be written in one transaction with a job."""
 FAULT = os.environ.get("CHAOS_FAULT", "")
 """Which fault this process has; see `chaos.seeded_faults`."""
 
@@ -27,7 +30,7 @@ LONG = 0.3
 """Seconds."""
 
 q = Queue(
-    FOLDER / "queue.db",
+    os.environ["CHAOS_URL"],
     durability="full" if os.environ.get("CHAOS_DURABILITY") == "full" else "normal",
     visibility_timeout=float(os.environ.get("CHAOS_VISIBILITY", "1")),
     busy_timeout=float(os.environ.get("CHAOS_BUSY", "30")),
@@ -87,11 +90,11 @@ def asks(self: Any, tag: str, fails: int) -> str:
 
 @q.task
 def parent(tag: str, children: int) -> str:
-    """Enqueues other jobs, half of them together with a row of its own."""
+    """Enqueues other jobs, half of them together with a row of its own where that can be."""
     for number in range(children):
         # Another attempt of this job makes other children.
         spec = JobSpec(tag=f"{tag}/{number}/{running.token}")
-        if number % 2:
+        if JOINS and number % 2:
             order(spec)
         else:
             caller.call([spec], lambda spec=spec: [quick.delay(spec.tag).id])
@@ -148,6 +151,6 @@ def order(spec: JobSpec) -> None:
     caller.call([spec], enqueue, order=spec.tag)
 
 
-observe(running)
+observe(running, transport_class(q.settings.url))
 if FAULT:
     seeded_faults.install(FAULT)

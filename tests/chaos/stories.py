@@ -51,9 +51,14 @@ class Attempt:
     expelled: float | None = None
 
     @property
+    def claimed_after(self) -> float:
+        """The earliest moment at which it may have been claimed."""
+        return self.began.asked or self.began.token / 1e9
+
+    @property
     def claimed(self) -> float:
-        """When it was claimed: a token is the time of its claim."""
-        return self.began.token / 1e9
+        """When it had been claimed; in a file the token is the time of the claim."""
+        return self.began.given or self.began.token / 1e9
 
     def was_cut_before(self, moment: float) -> bool:
         """Tell whether its worker was killed or expelled before that moment."""

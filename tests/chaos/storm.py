@@ -1,12 +1,13 @@
 """The kill storm: programs that use one queue are killed and suspended at random, and nothing is lost.
 
-Producers, workers, supervisors and workers without one share a file under load. Again and again one of them
+Producers, workers, supervisors and workers without one share a queue under load. Again and again one of them
 gets SIGKILL, or SIGSTOP and some time later SIGCONT, often later than its leases last. When it is over, a
-fresh supervisor drains the queue, and the checker compares what everybody wrote down with what the file says.
+fresh supervisor drains the queue, and the checker compares what everybody wrote down with what the queue
+says.
 
     zygote     starts the processes, crew signals them, roles says what they are
     shop       their application; producing makes its calls, calling and observing write down what happens
-    history    what was written down, rows what the file says, stories both, sorted by job
+    history    what was written down, rows and stores what the queue says, stories both, sorted by job
     checker    the rules, with counting and ordering
 
 The seed decides whom each signal hits and what each program does; when that happens is up to the system.
@@ -25,7 +26,6 @@ from chaos.crew import Crew, CrewError, Target
 from chaos.ground import drain, ground
 from chaos.history import Refused, read_history
 from chaos.proof import Proof
-from chaos.rows import read_contents
 from chaos.stories import Case
 
 __all__ = ["prove"]
@@ -203,7 +203,7 @@ class Storm:
         return [worker for worker in workers if self._crew.has_recorded(worker)]
 
 
-def _round(tally: Tally, kills: int, seed: int) -> None:
+def _round(tally: Tally, transport: str, kills: int, seed: int) -> None:
     # Shorter or longer than anybody is suspended who may hold the write lock.
     busy_timeout = 2.0 if seed % 3 else 30.0
     environment = {
@@ -213,7 +213,7 @@ def _round(tally: Tally, kills: int, seed: int) -> None:
     }
     if seed % 5 < 2:
         environment["CHAOS_KEY"] = "a key that is long enough for every signature"
-    with ground(**environment) as crew:
+    with ground(transport, **environment) as crew:
         storm = Storm(crew, seed)
         try:
             storm.rage(kills)
@@ -222,13 +222,13 @@ def _round(tally: Tally, kills: int, seed: int) -> None:
             tally.problems.append(str(error))
         crew.end()
         tally.counts.update({"kills": storm.kills.total(), "stops": storm.stops})
-        history, contents = read_history(crew.folder), read_contents(crew.folder / "queue.db")
+        history, contents = read_history(crew.folder), crew.store.contents()
         tally.add(Case(history, contents, visibility_timeout=VISIBILITY, busy_timeout=busy_timeout))
 
 
-def _orderly_round(tally: Tally, seed: int) -> None:
+def _orderly_round(tally: Tally, transport: str, seed: int) -> None:
     """Let one worker do everything, and nobody be killed: then the order can be seen from outside."""
-    with ground(CHAOS_DURABILITY="normal") as crew:
+    with ground(transport, CHAOS_DURABILITY="normal") as crew:
         try:
             filler = crew.start("filler", seed)
             crew.wait_until(lambda: filler.status is not None, "the filler does not end")
@@ -240,19 +240,19 @@ def _orderly_round(tally: Tally, seed: int) -> None:
         except CrewError as error:
             tally.problems.append(str(error))
         crew.end()
-        case = Case(read_history(crew.folder), read_contents(crew.folder / "queue.db"), orderly=True)
+        case = Case(read_history(crew.folder), crew.store.contents(), orderly=True)
         tally.add(case)
 
 
-def prove(size: int, seed: int) -> Proof:
+def prove(size: int, seed: int, transport: str = "sqlite") -> Proof:
     """Kill so many processes, in rounds, and check after each."""
     tally = Tally()
     rounds = random.Random(seed)
     left = size
     while left > 0 and not tally.problems:
         kills = min(left, KILLS_A_ROUND)
-        _round(tally, kills, rounds.randrange(1_000_000))
+        _round(tally, transport, kills, rounds.randrange(1_000_000))
         left -= kills
     if not tally.problems:
-        _orderly_round(tally, seed)
-    return Proof("storm", seed, dict(tally.counts), tally.problems)
+        _orderly_round(tally, transport, seed)
+    return Proof("storm", seed, dict(tally.counts), tally.problems, transport)
