@@ -1,4 +1,4 @@
-"""The SQLite transport beside the memory one: random calls to both, and the same answers demanded.
+"""A transport beside the memory one: random calls to both, and the same answers demanded.
 
 The machine is `liteq.testing.transport_machine`, which hypothesis drives. It runs in portions with seeds of
 their own, because hypothesis remembers all that it has tried in one.
@@ -7,7 +7,8 @@ their own, because hypothesis remembers all that it has tried in one.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -19,7 +20,7 @@ from liteq.testing.model import Store, TransportMachine, transport_machine
 from liteq.transport import Transport
 from liteq.transports.sqlite.transport import SqliteTransport
 
-__all__ = ["SqliteStore", "prove", "run_model"]
+__all__ = ["MAKERS", "SqliteStore", "prove", "run_model"]
 
 STEPS = 40
 """The most steps of one run, each on a store of its own."""
@@ -104,8 +105,18 @@ def _counted(make_store: Callable[[], Store], counts: Counts) -> type[TransportM
     return Counted
 
 
-def prove(size: int, seed: int) -> Proof:
+@contextmanager
+def _files() -> Iterator[Callable[[], Store]]:
+    yield SqliteStore
+
+
+MAKERS: Mapping[str, Callable[[], AbstractContextManager[Callable[[], Store]]]] = {"sqlite": _files}
+"""By the kind of store, what makes makers of fresh ones."""
+
+
+def prove(size: int, seed: int, transport: str = "sqlite") -> Proof:
     """Drive both transports for so many steps."""
-    counts, problems = run_model(SqliteStore, size, seed)
+    with MAKERS[transport]() as make_store:
+        counts, problems = run_model(make_store, size, seed)
     figures = {"steps": counts.steps, "runs": counts.runs, "leases": counts.leases}
-    return Proof("model", seed, figures, problems)
+    return Proof("model", seed, figures, problems, transport)

@@ -11,6 +11,7 @@ from itertools import accumulate
 from chaos.simulation.jobs import FINISHED, GONE, Entry
 from chaos.simulation.machine import Machine
 from chaos.simulation.program import Program
+from chaos.simulation.store import Maker
 from chaos.simulation.tasks import ENDINGS, KINDS, REPEATS, queue
 from chaos.simulation.worker import Worker
 from liteq.job import JobFilter
@@ -36,18 +37,19 @@ class Episode:
 
     Args:
         seed: makes the same run again.
+        make_store: makes the store of the machine.
 
     Attributes:
         steps: how many events there were.
         digest: over everything that happened.
     """
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, make_store: Maker) -> None:
         self.seed = seed
         self.steps = 0
         self.digest = hashlib.blake2b(digest_size=8)
         self.chance = random.Random(seed)
-        self.machine = Machine(self.chance, self._trace)
+        self.machine = Machine(self.chance, self._trace, make_store)
         self.ledger = self.machine.ledger
         events: dict[Callable[[], object], float] = {
             self._work: 60,

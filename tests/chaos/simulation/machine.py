@@ -11,14 +11,13 @@ from dataclasses import replace
 from chaos.simulation.jobs import How, Lease
 from chaos.simulation.ledger import Ledger, Trace
 from chaos.simulation.program import Program
-from chaos.simulation.store import Store
+from chaos.simulation.store import Maker
 from chaos.simulation.surroundings import Process, Publisher
 from chaos.simulation.tasks import STAGE
 from chaos.simulation.worker import Worker
 from liteq.calls.request import Request
 from liteq.job import WorkerRecord
 from liteq.testing import ManualClock
-from liteq.transports.memory import MemoryTransport
 from liteq.worker.recovery import MOMENT
 from liteq.worker.verdict import Death
 
@@ -42,6 +41,7 @@ class Machine:
     Args:
         chance: where everything that is left to chance comes from.
         trace: takes down what happens.
+        make_store: makes its store.
 
     Attributes:
         calm: nothing goes wrong by itself any more.
@@ -49,7 +49,7 @@ class Machine:
     For the others see `chaos.simulation.surroundings`.
     """
 
-    def __init__(self, chance: random.Random, trace: Trace) -> None:
+    def __init__(self, chance: random.Random, trace: Trace, make_store: Maker) -> None:
         self.chance = chance
         self.clock = ManualClock()
         self.pace = chance.choice((1.0, 0.02))
@@ -59,8 +59,8 @@ class Machine:
         self.acts: Sequence[str] = ()
         self.sees_deaths = chance.random() < 0.5
         """Whether the system can tell that a process is dead, as life locks do."""
-        self.store = Store(self)
-        self.ledger = Ledger(lambda job_ids: MemoryTransport.get(self.store, job_ids), trace, self._rights)
+        self.store = make_store(self)
+        self.ledger = Ledger(self.store.get, trace, self._rights)
         self.programs: list[Program] = []
         self.by_holder: dict[int, Publisher] = {}
         self._acting: Process | None = None

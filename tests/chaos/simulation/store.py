@@ -1,23 +1,24 @@
-"""The store of the simulation."""
+"""The stores of the simulation."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from chaos.simulation.ledger import Ledger
 from chaos.simulation.surroundings import Surroundings
 from liteq.job import Claim, ClaimRequest, NewJob, Running, Transition, Turn, WorkerInfo, WorkerRecord
+from liteq.transport import Transport
 from liteq.transports.memory import MemoryTransport
 
-__all__ = ["Store"]
+__all__ = ["MAKERS", "Maker", "Observed", "Store"]
 
 
-class Store(MemoryTransport):
-    """The memory transport, with an observer at the port; what others do may come between two verbs."""
+class Observed(Transport):
+    """A transport with an observer at the port; what others do may come between two verbs."""
 
-    def __init__(self, machine: Surroundings) -> None:
-        super().__init__()
-        self._machine = machine
+    _machine: Surroundings
 
     @property
     def _ledger(self) -> Ledger:
@@ -104,3 +105,29 @@ class Store(MemoryTransport):
         answer = super().sweep(now, limit)
         self._ledger.swept(now, answer)
         return answer
+
+
+class Store(Observed, MemoryTransport):
+    """The memory transport, observed."""
+
+
+class Maker(Protocol):
+    """Makes the store of a machine: empty, whatever was in the one before."""
+
+    def __call__(self, machine: Surroundings) -> Observed:
+        """Return the store; it is used until the next one is made."""
+
+
+def _in_memory(machine: Surroundings) -> Store:
+    store = Store()
+    store._machine = machine
+    return store
+
+
+@contextmanager
+def _memory() -> Iterator[Maker]:
+    yield _in_memory
+
+
+MAKERS: Mapping[str, Callable[[], AbstractContextManager[Maker]]] = {"memory": _memory}
+"""By the kind of store, what makes a maker; what it has made is gone with it."""

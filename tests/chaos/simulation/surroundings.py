@@ -11,7 +11,7 @@ from chaos.simulation.jobs import Lease
 from chaos.simulation.ledger import Ledger
 from liteq.job import WorkerRecord
 from liteq.testing import ManualClock
-from liteq.transports.memory import MemoryTransport
+from liteq.transport import Transport
 from liteq.worker.verdict import Death
 
 __all__ = ["Process", "Publisher", "Supervisor", "Surroundings"]
@@ -80,7 +80,7 @@ class Surroundings(Protocol):
     by_holder: dict[int, Publisher]
 
     @property
-    def store(self) -> MemoryTransport:
+    def store(self) -> Transport:
         """The store."""
 
     def name(self) -> int:
