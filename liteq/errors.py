@@ -25,6 +25,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     │   ├── DescriptorsLostError             other code in this process has closed the file's descriptors
     │   ├── StoreFullError                   the disk is full
     │   └── StoreBusyError (TimeoutError)    the write lock was not free in time
+    │       └── StoreUnreachableError (ConnectionError)  the server did not serve in time
     ├── NotSupportedError (RuntimeError)     not built, or not possible on this transport
     ├── LeaseLostError (RuntimeError)        another worker has the job by now; nothing was written
     ├── SyncSubtaskError (RuntimeError)      `get()` inside a task
@@ -76,6 +77,7 @@ __all__ = [
     "StoreFullError",
     "StoreReplacedError",
     "StoreUnavailableError",
+    "StoreUnreachableError",
     "SyncSubtaskError",
     "TaskError",
     "TaskRevokedError",
@@ -185,6 +187,10 @@ class StoreFullError(StoreError):
 
 class StoreBusyError(StoreError, TimeoutError):
     """The write lock was not free before the deadline; nothing was stored."""
+
+
+class StoreUnreachableError(StoreBusyError, ConnectionError):
+    """The server of the queue did not serve before the deadline; what was under way may have been done."""
 
 
 class NotSupportedError(LiteqError, RuntimeError):

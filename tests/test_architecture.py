@@ -44,6 +44,7 @@ PLACES: dict[str, int] = {
     "liteq.codec": PURE,
     "liteq.failure": PURE,
     "liteq.ids": PURE,
+    "liteq.urls": PURE,
     "liteq.schedule": PURE,
     "liteq.zones": PURE,
     "liteq.calls.arguments": PURE,

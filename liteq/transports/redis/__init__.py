@@ -1,0 +1,1 @@
+"""The Redis transport: queues on a server that many hosts reach."""

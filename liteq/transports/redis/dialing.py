@@ -1,0 +1,144 @@
+"""Finding the server that is to be asked, and connecting to it.
+
+Behind one URL there may be several servers: sentinels that know which is the master, or a cluster, of which
+one node has all keys of a queue, because their names share one hash tag. Either way it is one server that is
+asked, and another when that one says so or is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from liteq.errors import StoreUnavailableError
+from liteq.transports.redis.client import Link, redis_client
+from liteq.urls import RedisUrl
+
+__all__ = ["Dialer"]
+
+REPLY_TIMEOUT = 4.0
+"""Seconds that a server may be silent before a call is made again, through another connection."""
+CONNECT_TIMEOUT = 2.0
+
+Address = tuple[str, int]
+
+
+class Dialer:
+    """Connects to the server that has the queue.
+
+    Args:
+        url: where it is.
+        patience: seconds that a call may take in all; no single wait is longer, if that is over a second.
+    """
+
+    def __init__(self, url: RedisUrl, patience: float) -> None:
+        self._url = url
+        self._redis = redis_client()
+        self._hosts = list(url.hosts)
+        self._node: Address | None = None
+        self._lock = threading.Lock()
+        longest = max(1.0, patience)
+        options = dict(url.options)
+        reply = options.pop("socket_timeout", REPLY_TIMEOUT)
+        connect = options.pop("socket_connect_timeout", CONNECT_TIMEOUT)
+        self._tls = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
+        if "ssl_password" in url.secrets:
+            self._tls["ssl_password"] = url.secrets["ssl_password"]
+        self._keepalive = {} if url.kind == "unix" else {"socket_keepalive": True}
+        if url.kind != "unix" and "socket_keepalive" in options:
+            self._keepalive["socket_keepalive"] = options["socket_keepalive"]
+        options.pop("socket_keepalive", None)
+        self._common = {
+            **options,
+            "socket_timeout": min(reply, longest),
+            "socket_connect_timeout": min(connect, longest),
+            # The newer protocol has nothing that is needed here, and costs a round trip.
+            "protocol": 2,
+        }
+        self._common["health_check_interval"] = int(options.get("health_check_interval", 0))
+
+    def dial(self) -> Link:
+        """Return a new connection to the server that is to be asked now.
+
+        Raises:
+            redis.RedisError: it cannot be reached, or does not let this user in.
+            StoreUnavailableError: no sentinel knows the service.
+        """
+        if self._url.kind == "unix":
+            link = self._redis.UnixDomainSocketConnection(
+                path=self._url.path, **self._login(), **self._common
+            )
+        elif self._url.kind == "sentinel":
+            link = self._connection(self._ask_sentinels(), self._login())
+        else:
+            link = self._connection(self._node or self._hosts[0], self._login())
+        try:
+            link.connect()
+            if self._url.kind == "sentinel":
+                self._check_role(link)
+        except BaseException as error:
+            link.disconnect()
+            if isinstance(error, Exception):
+                self.turn_away()
+            raise
+        return link
+
+    def follow(self, address: Address | None) -> None:
+        """Ask this server from now on; without an address, find out anew which one."""
+        if address is None:
+            self.turn_away()
+        else:
+            # A node that does not know its own name says "the host that you have asked".
+            self._node = address[0] or (self._node or self._hosts[0])[0], address[1]
+
+    def turn_away(self) -> None:
+        """Ask somebody else next time, if there is anybody else."""
+        with self._lock:
+            if self._node is not None:
+                self._node = None
+            elif len(self._hosts) > 1:
+                self._hosts.append(self._hosts.pop(0))
+
+    def _login(self) -> dict[str, Any]:
+        return {
+            "db": self._url.db,
+            "username": self._url.username,
+            "password": self._url.secrets.get("password"),
+        }
+
+    def _connection(self, address: Address, login: dict[str, Any]) -> Link:
+        kind = self._redis.SSLConnection if self._url.tls else self._redis.Connection
+        tls = self._tls if self._url.tls else {}
+        return kind(host=address[0], port=address[1], **login, **tls, **self._keepalive, **self._common)
+
+    def _ask_sentinels(self) -> Address:
+        """Return the address of the master, as the first sentinel that answers gives it."""
+        url = self._url
+        login = {"username": url.sentinel_username, "password": url.secrets.get("sentinel_password")}
+        failure: Exception | None = None
+        for host in list(self._hosts):
+            link = self._connection(host, login)
+            try:
+                link.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
+                answer = link.read_response()
+            except (self._redis.RedisError, OSError) as error:
+                failure = error
+                continue
+            finally:
+                link.disconnect()
+            if answer:
+                # Whoever has answered is asked first next time.
+                with self._lock:
+                    self._hosts.remove(host)
+                    self._hosts.insert(0, host)
+                return os.fsdecode(answer[0]), int(answer[1])
+            failure = StoreUnavailableError(f"{url.shown}: the sentinels know no service {url.service!r}.")
+        assert failure is not None
+        raise failure
+
+    def _check_role(self, link: Link) -> None:
+        # For some seconds after a failover, sentinels may name the old master.
+        link.send_command("ROLE")
+        if link.read_response()[0] != b"master":
+            raise self._redis.exceptions.ReadOnlyError("the sentinels' master is a replica by now")

@@ -1,0 +1,79 @@
+"""The Lua scripts of the verbs, as they are sent: read when first needed, then called by their digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+
+__all__ = ["Script", "Word", "pack", "read_script", "words_of"]
+
+FOLDER = Path(__file__).with_name("scripts")
+WITH = b"-- with:"
+"""What a script's first line begins with, if others are to stand before it."""
+
+Word = bytes | str | int | float
+
+
+class Script:
+    """One script.
+
+    Attributes:
+        source: its text.
+        digest: what the server calls it.
+    """
+
+    __slots__ = ("_by_digest", "_by_source", "digest", "source")
+
+    def __init__(self, source: bytes, key: bytes) -> None:
+        self.source = source
+        self.digest = sha1(source, usedforsecurity=False).hexdigest()
+        self._by_digest = pack(("EVALSHA", self.digest, 1, key))
+        self._by_source = pack(("EVAL", source, 1, key))
+
+    def call(self, words: Sequence[bytes], loaded: bool) -> bytes:
+        """Return the command that runs it with these arguments, already packed.
+
+        Args:
+            words: the arguments, packed.
+            loaded: whether the server may know the script; else its whole text is sent.
+        """
+        head = self._by_digest if loaded else self._by_source
+        return b"*%d\r\n%b%b" % (4 + len(words), head, b"".join(words))
+
+
+def words_of(values: Sequence[Word]) -> list[bytes]:
+    """Pack the words of a command, each as Redis reads it; a float with all its digits."""
+    words: list[bytes] = []
+    append = words.append
+    for value in values:
+        if isinstance(value, bytes):
+            word = value
+        elif isinstance(value, str):
+            word = value.encode("utf-8", "surrogateescape")
+        else:
+            word = b"%d" % value if isinstance(value, int) else repr(value).encode("ascii")
+        append(b"$%d\r\n%b\r\n" % (len(word), word))
+    return words
+
+
+def pack(values: Sequence[Word]) -> bytes:
+    """Pack words of a command into one piece."""
+    return b"".join(words_of(values))
+
+
+def read_script(name: str, key: bytes) -> Script:
+    """Read a script, and what its first line names, from their files.
+
+    Args:
+        name: that of the file, without its ending.
+        key: the key that it is given.
+    """
+    own = _read(name)
+    needs = own.partition(b"\n")[0]
+    parts = needs.removeprefix(WITH).decode().split(",") if needs.startswith(WITH) else []
+    return Script(b"\n".join([*(_read(part.strip()) for part in parts), own]), key)
+
+
+def _read(name: str) -> bytes:
+    return (FOLDER / f"{name}.lua").read_bytes()
