@@ -75,6 +75,10 @@ PICKERS = {"liteq.app.opening", "liteq.testing"}
 """Who may import a concrete transport, besides the transports themselves."""
 
 
+SHARED = "local"
+"""What all transports may use, and what uses none of them."""
+
+
 @dataclass(frozen=True)
 class Import:
     """One import of a liteq module, by its full name."""
@@ -150,7 +154,8 @@ def house(module: str) -> str:
 def concrete_transport(module: str) -> str | None:
     """Return which transport a module is part of, such as `sqlite`; None if of none."""
     parts = module.split(".")
-    return parts[2] if parts[:2] == ["liteq", "transports"] and len(parts) > 2 else None
+    inside = parts[:2] == ["liteq", "transports"] and len(parts) > 2
+    return parts[2] if inside and parts[2] != SHARED else None
 
 
 def refusal(module: str, target: str) -> str | None:
@@ -160,6 +165,8 @@ def refusal(module: str, target: str) -> str | None:
         return f"{LAYERS[own]} must not import {LAYERS[other]}"
     if house(module) == house(target):
         ours, theirs = concrete_transport(module), concrete_transport(target)
+        if theirs and not ours and module.startswith(f"liteq.transports.{SHARED}."):
+            return f"what transports share imports transport {theirs}"
         return f"transport {ours} imports transport {theirs}" if ours and theirs and ours != theirs else None
     if house(target) == "liteq.testing":
         return "the library must not need liteq.testing"

@@ -20,9 +20,9 @@ from programs import Program
 from liteq import Queue
 from liteq.errors import StoreError, StoreUnavailableError
 from liteq.job import NewJob, WorkerInfo
+from liteq.transports.local.slot import read_slot
 from liteq.transports.sqlite.bell import ring
 from liteq.transports.sqlite.place import is_private
-from liteq.transports.sqlite.slot import read_slot
 from liteq.transports.sqlite.transport import SqliteTransport
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there, folders say who may use a file")

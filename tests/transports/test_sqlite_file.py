@@ -29,10 +29,10 @@ from liteq.errors import (
 )
 from liteq.job import ClaimRequest, NewJob, WorkerInfo
 from liteq.lifecycle import Succeeded, decide
+from liteq.transports.local.oslock import OsLock, is_free
 from liteq.transports.sqlite.bell import DatagramBell
 from liteq.transports.sqlite.diagnosis import has_wal_fix
 from liteq.transports.sqlite.file_system import file_system_of
-from liteq.transports.sqlite.oslock import OsLock, is_free
 from liteq.transports.sqlite.schema import MIGRATIONS, SCHEMA, VERSION, read_version, run_migrations
 from liteq.transports.sqlite.transport import SqliteTransport
 from liteq.transports.sqlite.turnstile import Turnstile
@@ -272,7 +272,7 @@ import os, sys
 from pathlib import Path
 from liteq.errors import NotSupportedError
 from liteq.job import NewJob
-from liteq.transports.sqlite.oslock import OsLock
+from liteq.transports.local.oslock import OsLock
 from liteq.transports.sqlite.transport import SqliteTransport
 transport = SqliteTransport(Path({str(tmp_path / "queue.db")!r}))
 lock = OsLock(Path({str(tmp_path / "lock")!r}))

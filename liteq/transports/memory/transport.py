@@ -25,9 +25,10 @@ from liteq.job import (
 )
 from liteq.states import FAILURE, PENDING, REVOKED, SUCCESS
 from liteq.transport import EXPIRED, PURGED, Transport
+from liteq.transports.local.listening import LocalListener
 from liteq.transports.memory.schedules import KeptSchedules
 from liteq.transports.memory.stations import FINISHED, Record, Stations, Worker
-from liteq.transports.memory.waking import MemoryListener, MemorySlot
+from liteq.transports.memory.waking import MemorySlot
 
 __all__ = ["MemoryTransport"]
 
@@ -53,9 +54,9 @@ class MemoryTransport(KeptSchedules, Transport):
         self._last_holder = 0
         self._declared: dict[str, TaskOrigin] = {}
         self._origins: dict[str, TaskOrigin] = {}
-        self._job_listeners: list[MemoryListener] = []
-        self._result_listeners: list[MemoryListener] = []
-        self._schedule_listeners: list[MemoryListener] = []
+        self._job_listeners: list[LocalListener] = []
+        self._result_listeners: list[LocalListener] = []
+        self._schedule_listeners: list[LocalListener] = []
         self._closed = False
 
     @contextmanager
@@ -262,17 +263,17 @@ class MemoryTransport(KeptSchedules, Transport):
 
     # ---- waking ----------------------------------------------------------------------------------
 
-    def listen_for_jobs(self, queues: Sequence[str] | None = None) -> MemoryListener:
+    def listen_for_jobs(self, queues: Sequence[str] | None = None) -> LocalListener:
         with self._verb():
-            return MemoryListener(self._job_listeners, queues)
+            return LocalListener(self._job_listeners, queues)
 
-    def listen_for_result(self, job_id: str | None = None) -> MemoryListener:
+    def listen_for_result(self, job_id: str | None = None) -> LocalListener:
         with self._verb():
-            return MemoryListener(self._result_listeners, None if job_id is None else [job_id])
+            return LocalListener(self._result_listeners, None if job_id is None else [job_id])
 
-    def listen_for_schedules(self) -> MemoryListener:
+    def listen_for_schedules(self) -> LocalListener:
         with self._verb():
-            return MemoryListener(self._schedule_listeners, None)
+            return LocalListener(self._schedule_listeners, None)
 
     def is_awaited(self) -> bool:
         with self._lock:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from liteq.transports.sqlite.sidefile import change_mode, hand_over, is_own_pipe, mode_of_files_in
+from liteq.transports.local.sidefile import change_mode, hand_over, is_own_pipe, mode_of_files_in
 
 __all__ = ["Bell", "DatagramBell", "PipeBell", "open_bell", "ring"]
 

@@ -15,8 +15,8 @@ import os
 import struct
 from pathlib import Path
 
-from liteq.transports.sqlite.room import allocate
-from liteq.transports.sqlite.sidefile import open_side_file
+from liteq.transports.local.room import allocate
+from liteq.transports.local.sidefile import open_side_file
 
 __all__ = ["JOBS", "PLACES", "RESULTS", "SCHEDULES", "BellTable"]
 

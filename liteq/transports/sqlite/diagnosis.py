@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from liteq.job import Finding, WorkerRecord
+from liteq.transports.local.room import free_space
 from liteq.transports.sqlite.checkpoint import WAL_LIMIT
 from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_system_of
 from liteq.transports.sqlite.place import is_private, is_shared
 from liteq.transports.sqlite.reserve import LOW_SPACE, RESERVE
-from liteq.transports.sqlite.room import free_space
 from liteq.transports.sqlite.schedules import count_broken
 from liteq.transports.sqlite.schema import VERSION, read_version
 from liteq.transports.sqlite.soundness import LATEST, UNSOUND

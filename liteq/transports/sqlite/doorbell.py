@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from typing import ParamSpec
 
+from liteq.transports.local.oslock import OsLock
 from liteq.transports.sqlite.bell import Bell, open_bell, ring
 from liteq.transports.sqlite.bell_table import JOBS, PLACES, RESULTS, SCHEDULES, BellTable
-from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import SideFolder
 
 __all__ = ["LOOK_INTERVAL", "Doorbells", "FileListener"]

@@ -17,8 +17,8 @@ from liteq.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from liteq.transports.local.oslock import OsLock
 from liteq.transports.sqlite.checkpoint import bound_wal
-from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import PRIVATE, SideFolder
 from liteq.transports.sqlite.schema import VERSION, read_version, run_migrations
 

@@ -6,19 +6,17 @@ import contextlib
 import os
 import stat
 import sys
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from liteq.errors import StoreUnavailableError
+from liteq.transports.local.sidefile import change_mode, hand_over
 from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_system_of
-from liteq.transports.sqlite.sidefile import change_mode, hand_over
 from liteq.transports.sqlite.trouble import translated
 
 __all__ = [
     "PRIVATE",
     "SideFolder",
-    "boot_id",
     "check_companions",
     "check_place",
     "is_private",
@@ -138,15 +136,6 @@ def check_companions(database: Path) -> None:
             f"{path}: {wrong}, and SQLite would take what is in it for part of the queue. Find out who put "
             "it there, and move the queue to a folder that only its users can write."
         )
-
-
-@cache
-def boot_id() -> str:
-    """Return what tells one run of this machine from the next, or "" where nothing does."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 class SideFolder:

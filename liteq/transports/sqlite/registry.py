@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from liteq.job import Running, WorkerInfo, WorkerRecord
-from liteq.transports.sqlite.oslock import is_free
-from liteq.transports.sqlite.place import SideFolder, boot_id
-from liteq.transports.sqlite.slot import read_slot
+from liteq.transports.local.machine import boot_id
+from liteq.transports.local.oslock import is_free
+from liteq.transports.local.slot import read_slot
+from liteq.transports.sqlite.place import SideFolder
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
 
 __all__ = [

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from liteq.errors import StoreFullError
-from liteq.transports.sqlite.room import allocate, free_space
-from liteq.transports.sqlite.sidefile import open_existing, open_side_file
+from liteq.transports.local.room import allocate, free_space
+from liteq.transports.local.sidefile import open_existing, open_side_file
 
 __all__ = ["LOW_SPACE", "RESERVE", "Reserve"]
 

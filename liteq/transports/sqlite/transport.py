@@ -27,21 +27,21 @@ from liteq.job import (
     WorkerRecord,
 )
 from liteq.transport import Listener, RunningSlot, Transport
+from liteq.transports.local.lives import Lives
+from liteq.transports.local.oslock import OsLock
+from liteq.transports.local.slot import FileSlot, read_slot
 from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry, soundness
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import LOOK_INTERVAL, Doorbells
 from liteq.transports.sqlite.foreign import check_connection, lend
 from liteq.transports.sqlite.intake import Intake
 from liteq.transports.sqlite.lanes import Lanes
-from liteq.transports.sqlite.lives import Lives
 from liteq.transports.sqlite.opening import Durability
-from liteq.transports.sqlite.oslock import OsLock
 from liteq.transports.sqlite.place import PRIVATE, is_private
 from liteq.transports.sqlite.producing import insert_jobs
 from liteq.transports.sqlite.reserve import Reserve
 from liteq.transports.sqlite.schedules import StoredSchedules
 from liteq.transports.sqlite.settling import check_lease, settle_own
-from liteq.transports.sqlite.slot import FileSlot, read_slot
 from liteq.transports.sqlite.trouble import translated
 from liteq.transports.sqlite.turns import Turns
 from liteq.transports.sqlite.upkeep import Upkeep

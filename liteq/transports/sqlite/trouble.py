@@ -16,7 +16,7 @@ from liteq.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from liteq.transports.sqlite.room import NO_ROOM, is_full
+from liteq.transports.local.room import NO_ROOM, is_full
 
 __all__ = ["full", "overwritten", "translate", "translate_system", "translated"]
 

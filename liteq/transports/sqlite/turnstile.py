@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from liteq.errors import StoreBusyError
-from liteq.transports.sqlite.oslock import OsLock
+from liteq.transports.local.oslock import OsLock
 
 __all__ = ["Turnstile"]
 

@@ -14,7 +14,7 @@ import sys
 import weakref
 from pathlib import Path
 
-from liteq.transports.sqlite.sidefile import open_existing, open_side_file
+from liteq.transports.local.sidefile import open_existing, open_side_file
 
 __all__ = ["OsLock", "is_free"]
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from liteq.errors import StoreFullError, StoreUnavailableError
-from liteq.transports.sqlite.room import NO_ROOM
+from liteq.transports.local.room import NO_ROOM
 
 __all__ = ["change_mode", "hand_over", "is_own_pipe", "mode_of_files_in", "open_existing", "open_side_file"]
 

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from liteq.job import Running
-from liteq.transports.sqlite.room import allocate
-from liteq.transports.sqlite.sidefile import open_existing, open_side_file
+from liteq.transports.local.room import allocate
+from liteq.transports.local.sidefile import open_existing, open_side_file
 
 __all__ = ["FileSlot", "read_slot"]
 

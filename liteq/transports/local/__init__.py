@@ -1,0 +1,1 @@
+"""What transports share that concern the processes of one machine: locks, slots, sleepers."""
