@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["boot_id"]
+__all__ = ["boot_id", "machine_id"]
 
 
 @cache
@@ -15,3 +15,14 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+@cache
+def machine_id() -> str:
+    """Return what tells this machine from others, or "" where nothing does."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            return Path(path).read_text(encoding="ascii", errors="replace").strip()[:64]
+        except OSError:
+            continue
+    return ""

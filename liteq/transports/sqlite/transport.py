@@ -27,7 +27,6 @@ from liteq.job import (
     WorkerRecord,
 )
 from liteq.transport import Listener, RunningSlot, Transport
-from liteq.transports.local.lives import Lives
 from liteq.transports.local.oslock import OsLock
 from liteq.transports.local.slot import FileSlot, read_slot
 from liteq.transports.sqlite import claiming, diagnosis, managing, reading, registry, soundness
@@ -36,6 +35,7 @@ from liteq.transports.sqlite.doorbell import LOOK_INTERVAL, Doorbells
 from liteq.transports.sqlite.foreign import check_connection, lend
 from liteq.transports.sqlite.intake import Intake
 from liteq.transports.sqlite.lanes import Lanes
+from liteq.transports.sqlite.lives import Lives
 from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.place import PRIVATE, is_private
 from liteq.transports.sqlite.producing import insert_jobs

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from liteq.errors import StoreFullError
-from liteq.transports.local.lives import Lives
 from liteq.transports.sqlite import registry
 from liteq.transports.sqlite.checkpoint import KEPT_WAL
 from liteq.transports.sqlite.connection import Database
+from liteq.transports.sqlite.lives import Lives
 from liteq.transports.sqlite.reserve import Reserve
 
 __all__ = ["Upkeep"]

@@ -9,32 +9,20 @@ import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
 
 from liteq.transports.local.oslock import OsLock, is_free
+from liteq.transports.sqlite.place import SideFolder
 
-__all__ = ["Lives", "SideFiles"]
+__all__ = ["Lives"]
 
 SETTLED_AFTER = 10.0
 """Seconds; a side file younger than this may belong to a worker that is just starting."""
 
 
-class SideFiles(Protocol):
-    """The folder in which the files of a store's workers stand."""
-
-    path: Path
-
-    def life(self, name: str) -> Path:
-        """The lock that a worker holds as long as it lives."""
-
-    def slot(self, holder: int) -> Path:
-        """Where a worker publishes what it runs."""
-
-
 class Lives:
     """The life locks that this process holds, and the tidying of those that the dead left behind."""
 
-    def __init__(self, side: SideFiles) -> None:
+    def __init__(self, side: SideFolder) -> None:
         self._side = side
         self._lock = threading.Lock()
         self._unnamed: dict[str, OsLock] = {}
