@@ -121,6 +121,19 @@ class Connection:
             self._forget_parent()
         return f"{self._process}{next(self._numbers):x}"
 
+    def run_script(self, script: Script, args: Sequence[Word], *, patience: float | None = None) -> Any:
+        """Run a script that may be done twice, and return its answer; its arguments are `args` alone.
+
+        Args:
+            script: what is run.
+            args: its arguments.
+            patience: seconds to wait for a server that does not serve, if not as long as others do.
+
+        Raises:
+            StoreError: as for `run`.
+        """
+        return self._persist(script, words_of(args), False, None, patience)
+
     def command(self, *words: Word) -> Any:
         """Send a command that may be done twice, and return the answer, all texts in it as bytes.
 
@@ -180,7 +193,12 @@ class Connection:
     # ---- trying again ----------------------------------------------------------------------------
 
     def _persist(
-        self, what: Script | bytes, words: list[bytes], mutates: bool, trouble: Trouble | None
+        self,
+        what: Script | bytes,
+        words: list[bytes],
+        mutates: bool,
+        trouble: Trouble | None,
+        patience: float | None = None,
     ) -> Any:
         """Make a call, for the first time or again, until it is done or it is too late.
 
@@ -189,8 +207,9 @@ class Connection:
             words: the script's arguments.
             mutates: whether the second of them says that the call may have been done.
             trouble: what has become of it so far; None before the first attempt.
+            patience: seconds to wait in all; by default as long as `busy_timeout`.
         """
-        attempts = _Attempts(self._busy_timeout)
+        attempts = _Attempts(self._busy_timeout if patience is None else patience)
         loaded, asking = True, False
         while True:
             if trouble is not None:
@@ -242,7 +261,7 @@ class Connection:
             self._drop_idle()
         if not attempts.pause(trouble.kind is Kind.NOT_LOADED or trouble.address is not None):
             raise StoreUnreachableError(
-                f"{self.shown}: the Redis server did not serve within {self._busy_timeout:g} s "
+                f"{self.shown}: the Redis server did not serve within {attempts.patience:g} s "
                 f"({trouble.text}). What was under way may have been done."
             )
 
@@ -261,6 +280,7 @@ class _Attempts:
     """The pauses between the attempts of one call, each about twice as long as the one before."""
 
     def __init__(self, patience: float) -> None:
+        self.patience = patience
         self._give_up = time.monotonic() + patience
         self._pause = FIRST_PAUSE
         self._redirections = 0
