@@ -1,0 +1,81 @@
+"""Storing new jobs, and where their tasks live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from liteq.job import NewJob, TaskOrigin
+from liteq.transports.redis.calls import Calls
+from liteq.transports.redis.records import body_of, lane_of, pack, record_of
+
+__all__ = ["Origins", "Shipment", "enqueue"]
+
+
+class Origins:
+    """Where tasks live, as far as that was declared here and not stored yet."""
+
+    def __init__(self) -> None:
+        self._declared: dict[str, TaskOrigin] = {}
+
+    def declare(self, origin: TaskOrigin) -> None:
+        """Remember it for the next job of that task."""
+        self._declared[origin.task] = origin
+
+    def of(self, task: str) -> tuple[str, bytes] | None:
+        """Return what is to be stored with a job of a task, if anything is."""
+        if not self._declared:
+            return None
+        origin = self._declared.get(task)
+        if origin is None:
+            return None
+        return task, pack((origin.task, origin.module, origin.root, origin.directory))
+
+    def stored(self, tasks: Iterable[str]) -> None:
+        """Note that those of these tasks are stored."""
+        if self._declared:
+            for task in tasks:
+                self._declared.pop(task, None)
+
+
+class Shipment:
+    """New jobs as the scripts take them.
+
+    Attributes:
+        lanes: each lane's name and queue.
+        jobs: each {id, place of its lane, counted from 1, due, priority, expires, record, body}.
+        origins: for each lane the origin of its task, or False.
+    """
+
+    def __init__(self, origins: Origins, now: float) -> None:
+        self.lanes: list[tuple[bytes, str]] = []
+        self.origins: list[Any] = []
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._origins = origins
+        self._now = now
+
+    def pack(self, job: NewJob) -> tuple[Any, ...]:
+        """Return a job as the scripts take it."""
+        place = (job.queue, job.task)
+        number = self._numbers.get(place)
+        lane = lane_of(*place)
+        if number is None:
+            self.lanes.append((lane, job.queue))
+            self.origins.append(self._origins.of(job.task) or False)
+            number = self._numbers[place] = len(self.lanes)
+        now = self._now
+        due = now if job.eta is None else max(now, job.eta)
+        expires = False if job.expires is None else job.expires
+        return (
+            *(job.id, number, due, job.priority, expires),
+            *(record_of(job, lane, due, now), body_of(job, now)),
+        )
+
+
+def enqueue(calls: Calls, origins: Origins, jobs: Sequence[NewJob], now: float) -> list[bool]:
+    """Store jobs; for each, tell whether it was stored or gave way to an unfinished one of its id."""
+    shipment = Shipment(origins, now)
+    packed = [shipment.pack(job) for job in jobs]
+    stored = calls.act("enqueue", now, shipment.lanes, packed, shipment.origins)
+    origins.stored(job.task for job, is_new in zip(jobs, stored, strict=True) if is_new)
+    return [is_new == 1 for is_new in stored]

@@ -1,0 +1,17 @@
+-- with: reading
+-- Return 0 if something that the request would take is ready, else when the next delayed job is due.
+local tasks, queues = unpack(cmsgpack.unpack(ARGV[1]))
+local wanted = nil
+if queues then
+  wanted = {}
+  for _, queue in ipairs(queues) do
+    wanted[queue] = true
+  end
+end
+for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
+  local queue, task = parts(lane)
+  if tasks[task] and (not wanted or wanted[queue]) and call('EXISTS', P .. 'ready:' .. lane) == 1 then
+    return pack(0)
+  end
+end
+return pack(tonumber(call('ZRANGE', P .. 'delayed', 0, 0, 'WITHSCORES')[2]) or false)

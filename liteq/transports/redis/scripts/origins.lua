@@ -1,0 +1,3 @@
+-- with: reading
+-- Return where tasks live.
+return pack(call('HVALS', P .. 'origins'))

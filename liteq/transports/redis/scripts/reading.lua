@@ -1,0 +1,10 @@
+-- What every script that only reads begins with; see base for KEYS[1]. ARGV[1] is what it is asked.
+local call, pack = redis.call, cmsgpack.pack
+local P = string.sub(KEYS[1], 1, -6)
+
+-- Return the queue and the task of a lane.
+local function parts(lane)
+  local colon = string.find(lane, ':', 1, true) or 0
+  local length = tonumber(string.sub(lane, 1, colon - 1)) or 0
+  return string.sub(lane, colon + 1, colon + length), string.sub(lane, colon + length + 1)
+end

@@ -1,0 +1,291 @@
+-- with: base, moves
+-- Settle what is finished and claim what is next.
+--
+-- A registered worker's last turn is noted with the worker, and for each of its callers: a claim whose reply
+-- got lost would otherwise stay leased to a worker that lives, knows nothing of it, and renews it for ever.
+-- So each turn says up to which number replies have arrived, and a later claim is told again.
+local holder, now, acknowledged, settlements, request, expired = unpack(cmsgpack.unpack(ARGV[6]))
+local WORKER = P .. 'worker:' .. holder
+local LEASES = P .. 'leases:' .. holder
+local NOTE = 'turn:' .. ARGV[3]
+local BATCH = 2000 -- jobs that one script moves; more would hold up everybody else
+
+local number = tonumber(ARGV[4])
+local about = call('HMGET', WORKER, 'expires', 'timeout', NOTE)
+local expires, timeout = tonumber(about[1] or ''), tonumber(about[2] or '')
+local registered = expires ~= nil and timeout ~= nil and timeout >= 0 and expires < 253402300800
+local note = about[3] and cmsgpack.unpack(about[3])
+
+-- Return what a claim told of a job, if that lease still holds.
+local function told(seq, token, list)
+  local raw = call('HGET', P .. 'jobs', seq)
+  local r = read(raw)
+  if r and r[STATION] == LEASED and r[TOKEN] == token then
+    list[#list + 1] = seq
+    list[#list + 1] = raw
+    list[#list + 1] = call('HGET', P .. 'bodies', seq)
+  end
+end
+
+local function told_again()
+  local list = {}
+  for at = 1, #note[2], 2 do
+    told(note[2][at], note[2][at + 1], list)
+  end
+  return list
+end
+
+local lost = false
+if note then
+  if number == note[1] then
+    return pack({ told_again(), note[3], 0, 0 })
+  end
+  if number < note[1] then
+    return redis.error_reply(STALE)
+  end
+  lost = note[1] > acknowledged
+elseif not registered then
+  local kept = recall()
+  if kept then
+    return kept
+  end
+end
+
+
+local function settle()
+  local seqs, refused, settled = {}, {}, {}
+  for at, to in ipairs(settlements) do
+    seqs[at] = to[1]
+  end
+  local records = load(seqs)
+  for at, to in ipairs(settlements) do
+    local seq, token, state, moment, due, attempts, retries, crashes, result, reason, keeps = unpack(to)
+    local r = records[at]
+    local matches = r and r[TOKEN] == token
+    if matches and r[STATION] == LEASED and not settled[seq] then
+      settled[seq] = true
+      r[ATTEMPTS], r[RETRIES], r[CRASHES] = attempts, retries, crashes
+      if due then
+        wait(seq, r, due, now, state, result, reason)
+      else
+        finish(seq, r, state, moment, result, reason, keeps and not (r[IGNORE] and state == 'SUCCESS'))
+      end
+    -- After a lost reply, this may be the very settlement that has ended the lease.
+    elseif settled[seq] or not lost or (r and not matches) then
+      refused[#refused + 1] = at
+    end
+  end
+  flush()
+  return refused
+end
+
+-- Make delayed jobs ready that are due; true if there may be more of them.
+local function promote()
+  local seqs = call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, BATCH)
+  local records, others = load(seqs), rung
+  for at, seq in ipairs(seqs) do
+    local r = records[at]
+    if not r then
+      quarantine(seq, nil, now)
+    elseif r[STATION] == DELAYED then
+      wait(seq, r, r[DUE], now)
+    else
+      remove('delayed', seq)
+    end
+  end
+  rung = others -- those who sleep know from `next_due` when to come
+  flush()
+  return #seqs == BATCH
+end
+
+-- Return the lanes with ready jobs that the request would take from, each {key, cost}.
+local function serving()
+  local queues, found = nil, {}
+  if request[2] then
+    queues = {}
+    for _, queue in ipairs(request[2]) do
+      queues[queue] = true
+    end
+  end
+  for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
+    local queue = queue_of(lane)
+    local cost = request[1][string.sub(lane, string.find(lane, ':', 1, true) + #queue + 1)]
+    if cost and (not queues or queues[queue]) then
+      found[#found + 1] = { lane = lane, key = P .. 'ready:' .. lane, cost = math.max(1, cost), taken = 0 }
+    end
+  end
+  return found
+end
+
+-- Read the next members of a lane; false at its end, and a lane that was empty from the start is closed.
+local function refill(lane, size)
+  lane.members = call('ZRANGE', lane.key, lane.taken, lane.taken + size - 1)
+  lane.at = 1
+  if #lane.members == 0 then
+    if lane.taken == 0 then
+      call('SREM', P .. 'lanes', lane.lane)
+    end
+    return false
+  end
+  return true
+end
+
+-- Where the next member of a lane stands. Not its bytes: Lua compares texts by the server's locale.
+local function head(lane)
+  local member = lane.members[lane.at]
+  local priority, sign, due, seq = struct.unpack('>HBdI8', member)
+  if sign == 0 then
+    due = struct.unpack('>d', complement(string.sub(member, 4, 11)))
+  end
+  lane.priority, lane.due, lane.seq = priority, due, seq
+end
+
+local function before(a, b)
+  if a.priority ~= b.priority then
+    return a.priority < b.priority
+  end
+  if a.due ~= b.due then
+    return a.due < b.due
+  end
+  return a.seq < b.seq
+end
+
+-- Restore the heap of lanes below a place whose lane may come too early.
+local function sink(lanes, at)
+  local lane, n = lanes[at], #lanes
+  while true do
+    local child = 2 * at
+    if child > n then
+      break
+    end
+    if child < n and before(lanes[child + 1], lanes[child]) then
+      child = child + 1
+    end
+    if not before(lanes[child], lane) then
+      break
+    end
+    lanes[at] = lanes[child]
+    at = child
+  end
+  lanes[at] = lane
+end
+
+-- Take the first jobs of the request's lanes, in their order, off the lanes; return their numbers and lanes.
+local function choose()
+  local lanes, seqs, homes, spent = {}, {}, {}, 0
+  local wanted = serving()
+  local size = math.ceil(request[4] / math.max(1, #wanted)) + 1
+  for _, lane in ipairs(wanted) do
+    if request[4] > 0 and refill(lane, math.min(size, math.floor(request[3] / lane.cost) + 1)) then
+      head(lane)
+      lanes[#lanes + 1] = lane
+    end
+  end
+  for at = math.floor(#lanes / 2), 1, -1 do
+    sink(lanes, at)
+  end
+  while #lanes > 0 and #seqs < request[4] do
+    local lane = lanes[1]
+    spent = spent + lane.cost
+    if #seqs > 0 and spent > request[3] then
+      break
+    end
+    seqs[#seqs + 1] = lane.seq
+    homes[#seqs] = lane.lane
+    lane.taken = lane.taken + 1
+    lane.at = lane.at + 1
+    if lane.at > #lane.members and not refill(lane, size) then
+      lanes[1] = lanes[#lanes]
+      lanes[#lanes] = nil
+    else
+      head(lane)
+    end
+    if #lanes > 1 then
+      sink(lanes, 1)
+    end
+  end
+  for _, lane in ipairs(wanted) do
+    if lane.taken > 0 then
+      call('ZREMRANGEBYRANK', lane.key, 0, lane.taken - 1)
+    end
+  end
+  return seqs, homes
+end
+
+-- Put the chosen jobs under a lease; those whose records make no sense end instead.
+local function lease(seqs, homes, list, leased)
+  local records, bodies, token = load(seqs), bodies_of(seqs), fresh('token', #seqs, 1000000)
+  for at, seq in ipairs(seqs) do
+    local r = records[at]
+    if not r then
+      quarantine(seq, homes[at], now)
+    elseif r[STATION] ~= READY or r[LANE] ~= homes[at] then
+      -- It stands elsewhere; this place in the lane is a mistake, and is gone now.
+    elseif not bodies[at] then
+      finish(seq, r, 'FAILURE', now, false, 'damaged: its arguments are missing; it was not run', true)
+    else
+      tally(r, -1)
+      if r[EXPIRES] then
+        remove('expiring', seq)
+      end
+      r[STATION], r[STATE], r[TOKEN], r[HOLDER] = LEASED, 'STARTED', token, holder
+      r[STARTED], r[ATTEMPTS], r[RESULT], r[REASON] = now, r[ATTEMPTS] + 1, false, false
+      tally(r, 1)
+      add('leases:' .. holder, token, seq)
+      local raw = pack(r)
+      call('HSET', P .. 'jobs', seq, raw)
+      list[#list + 1], list[#list + 2], list[#list + 3] = seq, raw, bodies[at]
+      leased[#leased + 1], leased[#leased + 2] = seq, token
+      token = token + 1
+    end
+  end
+  flush()
+end
+
+local function claim()
+  local list, leased = {}, {}
+  if lost then
+    list = told_again()
+    if #list > 0 then
+      return list, note[2]
+    end
+  end
+  -- Those behind the damaged ones are not to wait for another turn.
+  for _ = 1, 20 do
+    local seqs, homes = choose()
+    if #seqs == 0 then
+      break
+    end
+    lease(seqs, homes, list, leased)
+    if #list > 0 then
+      break
+    end
+  end
+  return list, leased
+end
+
+local refused = {}
+if #settlements > 0 then
+  refused = settle()
+end
+local more = promote()
+more = expire(now, expired, BATCH) == BATCH or more
+local claimed, leased = {}, {}
+if registered then
+  local writes = { 'HSET', WORKER }
+  if request and not more then
+    local left = expires - now
+    if left < timeout * 2 / 3 or left > timeout then
+      writes[3], writes[4] = 'expires', now + timeout
+    end
+    claimed, leased = claim()
+  end
+  writes[#writes + 1] = NOTE
+  writes[#writes + 1] = pack({ number, leased, refused })
+  call(unpack(writes))
+end
+local reply = pack({ claimed, refused, more and 1 or 0, ring() })
+if not registered then
+  remember(reply)
+end
+return reply
