@@ -34,7 +34,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from liteq.app.opening import open_transport
+from liteq.app.opening import open_for_workers
 from liteq.app.reconciling import reconcile_declared
 from liteq.clock import SystemClock
 from liteq.errors import LiteqError, LiteqWarning, StoreBusyError, StoreFullError, TimeLimitExceeded
@@ -149,6 +149,7 @@ def main(boot: Mapping[str, Any]) -> int:
     _keep_from_forks(messages.descriptor, control.descriptor)
     surroundings = OwnSurroundings([messages.descriptor, control.descriptor])
     set_up_logging(config.loglevel, config.name)
+    logging.getLogger("liteq.server").setLevel(logging.ERROR)
     if not config.declares:
         _leave_hints_to_others()
     # What a task prints is to be seen at once, and not lost when the process is killed.
@@ -192,7 +193,8 @@ def _work(
     def say_hello(holder: int) -> None:
         messages.send("hello", holder=holder, tasks=described, visibility_timeout=visibility_timeout)
 
-    with open_transport(config.url, **settings) as transport:
+    # A stop ends the process meanwhile.
+    with open_for_workers(config.url, over=lambda: False, **settings) as transport:
         if config.declares:
             _declare(transport, config.url, app)
         loop = WorkerLoop(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from liteq.app.naming import definition_of, nearest
 from liteq.errors import DuplicateTaskError, UnknownTaskError
 from liteq.task import Task
+from liteq.urls import is_same_place
 
 __all__ = [
     "Latecomer",
@@ -117,7 +117,7 @@ def find_task(name: str, url: str, prefer: Registry | None = None) -> Task[..., 
 
 def _rank(task: Task[..., Any], url: str) -> tuple[bool, bool]:
     settings = task.store.settings
-    return os.path.realpath(settings.url) == os.path.realpath(url), settings.signer is not None
+    return is_same_place(settings.url, url), settings.signer is not None
 
 
 def _place(function: Any) -> str:

@@ -21,9 +21,10 @@ from liteq.calls.checks import (
     check_whole,
 )
 from liteq.codec.signing import Signer, make_signer
-from liteq.errors import ConfigurationError, NotSupportedError
+from liteq.errors import ConfigurationError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.retry import RetryPolicy
+from liteq.urls import hide_passwords, is_redis, read_redis_url
 from liteq.zones import read_zone
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "TaskOptions",
     "TaskSettings",
     "absolute_url",
+    "passwords_in",
     "queue_settings",
 ]
 
@@ -42,7 +44,7 @@ SigningKey = bytes | str | Sequence[bytes | str] | None
 
 MEMORY_URL = "memory://"
 _SQLITE = "sqlite:///"
-SERVED = f"A queue can be a file's path, {_SQLITE}path, or {MEMORY_URL}"
+SERVED = f"A queue can be a file's path, {_SQLITE}path, {MEMORY_URL}, or on Redis: redis://host/0"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 DURABILITIES = ("full", "normal")
@@ -69,6 +71,8 @@ class QueueSettings:
     file_mode: int
     signer: Signer | None = None
     """Has the keys; shows them to nobody."""
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those that the URL had, by the name of the option; it has them no more."""
 
     def transport_settings(self) -> dict[str, Any]:
         """Return the keyword arguments for `open_transport`; all of them can be written as JSON."""
@@ -77,6 +81,7 @@ class QueueSettings:
             "busy_timeout": self.busy_timeout,
             "create": self.create,
             "file_mode": self.file_mode,
+            **self.passwords,
         }
 
 
@@ -101,7 +106,6 @@ def queue_settings(
 
     Raises:
         ConfigurationError: a value that a setting cannot have.
-        NotSupportedError: a URL of a kind that is not built yet.
     """
     if durability not in DURABILITIES:
         raise ConfigurationError(f'durability must be "full" or "normal", not {durability!r}.')
@@ -122,15 +126,17 @@ def queue_settings(
         create=check_flag("create", create),
         file_mode=_file_mode(file_mode),
         signer=make_signer(signing_key),
+        passwords=passwords_in(url),
     )
 
 
 def absolute_url(url: str | os.PathLike[str]) -> str:
     """Return a queue's URL, or the absolute path of its file; a relative path starts where the guard says.
 
+    A URL has no password any more; `passwords_in` returns those that it had.
+
     Raises:
         ConfigurationError: neither a path nor a URL.
-        NotSupportedError: a URL of a kind that is not built yet.
     """
     text = os.fspath(url) if isinstance(url, str | os.PathLike) else url
     if not isinstance(text, str):
@@ -145,15 +151,18 @@ def absolute_url(url: str | os.PathLike[str]) -> str:
             if not text or text == ":memory:":
                 hint = f" For a queue in memory, write {MEMORY_URL}." if text else ""
                 raise ConfigurationError(f"{url!r} names no file. {SERVED}.{hint}")
+        elif is_redis(text):
+            return read_redis_url(text).shown
         elif match := _SCHEME.match(text):
-            _refuse_scheme(text, match.group())
+            raise ConfigurationError(
+                f"{hide_passwords(text)!r}: there is no transport for {match.group()} {SERVED}."
+            )
     return str(Path(base_directory(), text))
 
 
-def _refuse_scheme(url: str, scheme: str) -> None:
-    if scheme.lower() in ("redis://", "rediss://"):
-        raise NotSupportedError(f"{url!r}: the Redis transport is not built yet. {SERVED}.")
-    raise ConfigurationError(f"{url!r}: there is no transport for {scheme} {SERVED}.")
+def passwords_in(url: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the passwords in a URL that `absolute_url` let pass, by the name of their option."""
+    return dict(read_redis_url(url).secrets) if isinstance(url, str) and is_redis(url) else {}
 
 
 def _file_mode(value: object) -> int:

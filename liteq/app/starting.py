@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from functools import partial
 
 from liteq.app.conf import QueueSettings
-from liteq.app.opening import open_transport
+from liteq.app.opening import open_for_workers
 from liteq.app.store import Store
 from liteq.errors import ConfigurationError
 from liteq.job import WorkerInfo
@@ -66,7 +67,13 @@ def _code(store: Store, registry: Registry) -> LoadedCode:
 
 
 def _opener(settings: QueueSettings) -> partial[Transport]:
-    return partial(open_transport, settings.url, **settings.transport_settings())
+    give_up = time.monotonic() + settings.busy_timeout
+    return partial(
+        open_for_workers,
+        settings.url,
+        over=lambda: time.monotonic() > give_up,
+        **settings.transport_settings(),
+    )
 
 
 def _modules(registry: Registry) -> tuple[TaskModule, ...]:

@@ -13,6 +13,7 @@ from liteq.app.conf import MEMORY_URL, QueueSettings
 from liteq.errors import NotSupportedError
 from liteq.job import TaskOrigin
 from liteq.transport import Transport
+from liteq.urls import is_same_place
 
 __all__ = ["Store", "abandon_transactions", "in_transactions"]
 
@@ -87,7 +88,7 @@ class Store:
 
     def is_at(self, url: str) -> bool:
         """Tell whether it is on the store of a URL, which other processes can open too."""
-        return self.crosses_processes and os.path.realpath(self.settings.url) == os.path.realpath(url)
+        return self.crosses_processes and is_same_place(self.settings.url, url)
 
     def is_trusted(self) -> bool:
         """Tell whether only this user can write the store: then types that it names may be imported.

@@ -6,11 +6,13 @@ import re
 
 from liteq.app.conf import MEMORY_URL, SERVED, absolute_url
 from liteq.errors import ConfigurationError, NotSupportedError
+from liteq.urls import is_redis
 
 __all__ = ["check_url", "is_own_store", "queue_url"]
 
 _SAME_FILE = re.compile(r"(?:sqla\+|db\+)?sqlite:///")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_REQUIREMENT = re.compile(r"(?<=[?&])(ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b")
 _NO_STORE = ("rpc://", "rpc", "disabled://", "disabled")
 """Result backends that name no store of their own: results come back the way the calls went."""
 _KIND = re.compile(
@@ -27,14 +29,14 @@ def check_url(what: str, url: object) -> None:
 
     Args:
         what: where it was written, such as `broker`.
-        url: a file's path, `sqlite:///path` or `memory://`; Celery's `sqla+sqlite:///` and `db+sqlite:///`
-            mean the file as well.
+        url: a file's path, `sqlite:///path`, `memory://`, or a Redis server's; Celery's `sqla+sqlite:///` and
+            `db+sqlite:///` mean the file as well.
 
     Raises:
-        NotSupportedError: a broker or a backend that is a server, or of another library.
+        NotSupportedError: a broker or a backend that is another server, or of another library.
         ConfigurationError: no URL, and no path.
     """
-    if not isinstance(url, str) or _SAME_FILE.match(url) or url == MEMORY_URL:
+    if not isinstance(url, str) or _SAME_FILE.match(url) or url == MEMORY_URL or is_redis(url):
         absolute_url(queue_url(url) if isinstance(url, str) else url)  # type: ignore[arg-type]
         return
     scheme = _SCHEME.match(url)
@@ -43,11 +45,11 @@ def check_url(what: str, url: object) -> None:
         shown = repr(url) if scheme is None else f"'{scheme.group()}...'"
         if "backend" in what.lower():
             raise NotSupportedError(
-                f"{what}={shown} cannot be served: the broker's file keeps the results. Leave the backend "
+                f"{what}={shown} cannot be served: the broker keeps the results. Leave the backend "
                 f"out, or give it the broker's URL, such as 'sqlite:///queue.db'. {SERVED}."
             )
         raise NotSupportedError(
-            f"{what}={shown} cannot be served: liteq needs no server, and has none. {SERVED}; "
+            f"{what}={shown} cannot be served: of servers, liteq knows Redis. {SERVED}; "
             f"so write {what}='sqlite:///queue.db', or another file's path, and leave the backend out."
         )
     if ";" in url:
@@ -57,6 +59,9 @@ def check_url(what: str, url: object) -> None:
 
 def queue_url(url: str) -> str:
     """Return a checked URL as `liteq.Queue` takes it."""
+    if is_redis(url):
+        # As kombu writes it.
+        return _REQUIREMENT.sub(lambda found: found[1] + found[2].lower(), url)
     return _SAME_FILE.sub("sqlite:///", url, count=1)
 
 

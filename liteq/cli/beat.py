@@ -45,7 +45,7 @@ def beat(target: str | None, modules: Sequence[str], loglevel: str) -> None:
     named = named_modules(modules)
     if where.app is None and not named:
         where.require()
-    with where.open(create=where.app is not None or bool(named)) as transport:
+    with where.open_for_workers(create=where.app is not None or bool(named)) as transport:
         import_tasks(named if named or where.app is not None else recorded_modules(transport))
         code = LoadedCode(where.url, prefer=None if where.app is None else where.app.registry)
         reconcile_declared(transport, where.url, where.app)

@@ -7,18 +7,19 @@ is a file all the same, and so is everything with a path separator in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from liteq.app.conf import MEMORY_URL, absolute_url
-from liteq.app.opening import open_transport
+from liteq.app.conf import MEMORY_URL, absolute_url, passwords_in
+from liteq.app.opening import open_for_workers, open_transport
 from liteq.errors import ConfigurationError, NotSupportedError, StoreUnavailableError, WorkerError
 from liteq.queue import Queue
 from liteq.transport import Transport
+from liteq.urls import hide_passwords, is_redis
 from liteq.worker.imports import load_app
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "resolve_with_modules",
 ]
 
+COMMAND_PATIENCE = 5.0
+"""Seconds for which a command waits for a server that does not serve."""
 FILE_SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3", ".liteq")
 """What the name of a queue file that does not exist (yet) may end with."""
 
@@ -41,18 +44,25 @@ class Target:
 
     Attributes:
         text: what the user wrote.
-        url: the absolute path of the queue's file.
-        app: the application's queue, imported; None if the target is a file.
+        url: the absolute path of the queue's file, or a server's URL without any password.
+        app: the application's queue, imported; None if the target is a file, or a URL.
+        passwords: those that the URL had.
     """
 
     text: str
     url: str
     app: Queue | None = None
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which workers and producers open the file."""
-        return {} if self.app is None else self.app.settings.transport_settings()
+        """The keyword arguments with which workers and producers open the store."""
+        return dict(self.passwords) if self.app is None else self.app.settings.transport_settings()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, and no server."""
+        return not is_redis(self.url)
 
     def open(self, **changes: Any) -> Transport:
         """Open the file; a missing one is created only with `create=True`.
@@ -63,11 +73,19 @@ class Target:
         Raises:
             StoreError: the file cannot serve.
         """
-        return open_transport(self.url, **{**self.settings, "create": False, **changes})
+        settings = {**self.settings, "create": False, **changes}
+        if not self.is_file:
+            settings["busy_timeout"] = min(COMMAND_PATIENCE, settings.get("busy_timeout", COMMAND_PATIENCE))
+        return open_transport(self.url, **settings)
+
+    def open_for_workers(self, **changes: Any) -> Transport:
+        """Open the store as `open` does, but wait for a server that does not serve yet."""
+        settings = {**self.settings, "create": False, **changes}
+        return open_for_workers(self.url, over=lambda: False, **settings)
 
     def require(self) -> None:
         """Raise StoreUnavailableError, with a hint, unless the file exists."""
-        if not Path(self.url).exists():
+        if self.is_file and not Path(self.url).exists():
             hint = f" To name an application, write {self.text}:q." if _is_dotted(self.text) else ""
             raise StoreUnavailableError(f"{self.url}: there is no queue here; check the path.{hint}")
 
@@ -92,7 +110,7 @@ def resolve(text: str) -> Target:
                 f"{MEMORY_URL} lives and ends in the memory of one program, so this one cannot open it; "
                 "start its workers there, with Queue.start_workers()."
             )
-        return Target(text, url)
+        return Target(hide_passwords(text), url, None, passwords_in(text))
     return resolve_application(text)
 
 

@@ -94,8 +94,9 @@ def worker(
         found = named if named or where.app is not None else recorded_modules(transport)
         config = WorkerConfig(
             url=where.url,
-            # The file is there: a worker process that finds none must not make another.
-            settings={**where.settings, **changes, "create": False},
+            # The file is there: a worker process that finds none must not make another. A server may come
+            # back with nothing that it had, and is used all the same.
+            settings={**where.settings, **changes, "create": not where.is_file},
             app=None if where.app is None else where.text,
             modules=found,
             queues=queues,
@@ -134,10 +135,10 @@ def _check_pool(pool: str, concurrency: int | None, max_jobs: int | None) -> Non
 def _open(where: Target, may_create: bool, changes: dict[str, str]) -> Transport:
     """Open the store; a file that is not there is created only for those who say where the tasks are."""
     if where.app is not None:
-        return where.open(**{**where.settings, **changes})
+        return where.open_for_workers(**{**where.settings, **changes})
     if not may_create:
         where.require()
-    return where.open(create=may_create, **changes)
+    return where.open_for_workers(create=may_create or not where.is_file, **changes)
 
 
 def _work(

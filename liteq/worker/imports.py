@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from liteq.app.conf import QueueSettings
 from liteq.app.guard import importing
 from liteq.errors import ImportGuardError, LiteqError, WorkerError
 from liteq.task import Task
+from liteq.urls import is_same_place
 from liteq.worker.config import TaskModule
 
 __all__ = ["import_tasks", "load_app", "settings_on"]
@@ -71,7 +71,7 @@ def settings_on(url: str, tasks: Mapping[str, Task[..., Any]]) -> QueueSettings 
     """Return the settings that the tasks' own queue has, if it is on the store of that URL."""
     for task in tasks.values():
         own = task.store.settings
-        if os.path.realpath(own.url) == os.path.realpath(url):
+        if is_same_place(own.url, url):
             return own
     return None
 

@@ -1,11 +1,11 @@
-"""Waiting out what passes: a full disk, a busy write lock."""
+"""Waiting out what passes: a full disk, a busy write lock, a server that does not serve."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from liteq.clock import Clock
-from liteq.errors import StoreBusyError, StoreFullError
+from liteq.errors import StoreBusyError, StoreFullError, StoreUnreachableError
 from liteq.worker.log import LOGGER
 
 __all__ = ["Patience"]
@@ -55,6 +55,9 @@ class Patience:
     def tell(self, trouble: BaseException) -> None:
         """Say what the trouble is, unless that was said a moment ago."""
         now = self._clock.monotonic()
+        if self._tell_at is None and isinstance(trouble, StoreUnreachableError):
+            # The connection has said so when it began to try.
+            self._tell_at = now + TELL_EVERY
         if self._tell_at is None or now >= self._tell_at:
             self._tell_at = now + TELL_EVERY
             LOGGER.warning("%s This worker tries until it can; finished work is kept.", trouble)

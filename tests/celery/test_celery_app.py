@@ -124,7 +124,7 @@ def test_another_backend_is_told_once_that_the_broker_keeps_the_results(caplog: 
 
     (record,) = caplog.records
     assert (record.levelno, record.name) == (logging.WARNING, "liteq.celery")
-    assert "the broker's file keeps the results as well, and not results.db" in record.getMessage()
+    assert "the broker keeps the results as well, and not results.db" in record.getMessage()
 
 
 # ---- when the queue is made --------------------------------------------------------------------------

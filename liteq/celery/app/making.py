@@ -11,6 +11,7 @@ from liteq.celery.conf import Settings
 from liteq.celery.urls import is_own_store, queue_url
 from liteq.errors import ConfigurationError
 from liteq.queue import Queue
+from liteq.urls import hide_passwords, is_redis, is_same_place
 
 __all__ = ["make_queue"]
 
@@ -71,15 +72,21 @@ def _absolute(url: Any, directory: str) -> str | Path:
     if not isinstance(url, str):
         return Path(directory, url)
     url = queue_url(url)
-    return url if url == MEMORY_URL else Path(directory, url.removeprefix("sqlite:///"))
+    if url == MEMORY_URL or is_redis(url):
+        return str(url)
+    return Path(directory, url.removeprefix("sqlite:///"))
 
 
 def _say_where_results_are(
     application: object, place: str | Path, backend: str | None, directory: str
 ) -> None:
-    if backend is None or not is_own_store(backend) or _absolute(backend, directory) == place:
+    if backend is None or not is_own_store(backend):
+        return
+    kept = _absolute(backend, directory)
+    if kept == place or (isinstance(kept, str) and isinstance(place, str) and is_same_place(kept, place)):
         return
     # A setting that comes late makes the queue anew, and that is nothing to hear of again.
     if (told := (str(place), backend)) not in _told:
         _told.add(told)
-        LOGGER.warning("%r: the broker's file keeps the results as well, and not %s", application, backend)
+        shown = hide_passwords(backend)
+        LOGGER.warning("%r: the broker keeps the results as well, and not %s", application, shown)

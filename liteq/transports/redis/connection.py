@@ -61,7 +61,6 @@ class Connection:
         self._idle: deque[Link] = deque(maxlen=MOST_IDLE)
         self._inherited: list[deque[Link]] = []
         self._closed = False
-        self._down_since: float | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -266,14 +265,17 @@ class Connection:
             )
 
     def _tell_down(self, trouble: Trouble) -> None:
-        if self._down_since is None:
-            self._down_since = time.monotonic()
+        if _down_since.setdefault(self.shown, now := time.monotonic()) is now:
             LOGGER.warning("%s cannot be reached (%s); trying again.", self.shown, trouble.text)
 
     def _tell_served(self) -> None:
-        since, self._down_since = self._down_since, None
+        since = _down_since.pop(self.shown, None) if _down_since else None
         if since is not None:
             LOGGER.warning("%s serves again, after %.1f s.", self.shown, time.monotonic() - since)
+
+
+_down_since: dict[str, float] = {}
+"""Since when a server does not serve this process, on the monotonic clock; told once for all who ask it."""
 
 
 class _Attempts:

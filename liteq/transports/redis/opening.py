@@ -12,7 +12,8 @@ from liteq.urls import read_redis_url
 
 __all__ = ["FORMAT", "OLDEST", "Server", "ask_server", "open_connection"]
 
-LOGGER = logging.getLogger("liteq")
+LOGGER = logging.getLogger("liteq.server")
+"""Says what is amiss with a server's settings; worker processes leave that to whoever has started them."""
 
 FORMAT = 1
 """What the keys of a queue look like; another number is another form."""
