@@ -9,13 +9,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
+from redis_server import RedisServer
 
 from chaos.proof import Proof
+from liteq.app.opening import open_transport
 from liteq.testing.model import Store, TransportMachine, transport_machine
 from liteq.transport import Transport
 from liteq.transports.sqlite.transport import SqliteTransport
@@ -110,7 +113,30 @@ def _files() -> Iterator[Callable[[], Store]]:
     yield SqliteStore
 
 
-MAKERS: Mapping[str, Callable[[], AbstractContextManager[Callable[[], Store]]]] = {"sqlite": _files}
+class RedisStore:
+    """A server that is emptied for each run."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        server.ask("FLUSHALL")
+
+    def open(self) -> Transport:
+        return open_transport(self._server.url())
+
+    def dispose(self) -> None:
+        self._server.ask("FLUSHALL")
+
+
+@contextmanager
+def _servers() -> Iterator[Callable[[], Store]]:
+    with RedisServer() as server:
+        yield partial(RedisStore, server)
+
+
+MAKERS: Mapping[str, Callable[[], AbstractContextManager[Callable[[], Store]]]] = {
+    "sqlite": _files,
+    "redis": _servers,
+}
 """By the kind of store, what makes makers of fresh ones."""
 
 

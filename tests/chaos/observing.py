@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 
 from chaos.history import Began, Effect, Ended, Expelled, Recorder, Registered, Sent, evidence
+from chaos.stores import LEADER
 from liteq.codec import decode_call, get_codec
 from liteq.job import Claim, ClaimRequest, Transition, Turn, WorkerInfo
 from liteq.transport import Transport
@@ -95,6 +97,7 @@ def observe(running: Running, transport: type[Transport]) -> None:
     recorder = running.recorder
     if not transport.__module__.startswith("liteq.transports.sqlite"):
         _observe_turns(running, transport)
+        _observe_leaders(recorder, transport)
     run, register, expel = Executor.run, transport.register, transport.expel
 
     @wraps(run)
@@ -143,3 +146,20 @@ def _observe_turns(running: Running, transport: type[Transport]) -> None:
         return brought
 
     transport.turn = observed_turn  # type: ignore[method-assign]
+
+
+def _observe_leaders(recorder: Recorder, transport: type[Transport]) -> None:
+    """Say in a file who leads the schedulers, where no lock of the system says it."""
+    lead = transport.lead
+
+    @contextmanager
+    @wraps(lead)
+    def observed_lead(self: Transport, office: str = "upkeep") -> Iterator[bool]:
+        with lead(self, office) as leads:
+            if leads and office == "scheduler":
+                fresh = recorder.folder / f"{LEADER}.{os.getpid()}"
+                fresh.write_text(str(os.getpid()))
+                fresh.replace(recorder.folder / LEADER)
+            yield leads
+
+    transport.lead = observed_lead  # type: ignore[method-assign]

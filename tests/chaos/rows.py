@@ -10,7 +10,7 @@ from liteq.failure import decode_failure
 from liteq.job import Job, JobFilter
 from liteq.transport import Transport
 
-__all__ = ["Contents", "Row", "read_rows"]
+__all__ = ["ALL", "Contents", "Row", "read_rows"]
 
 ALL = 1_000_000_000
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from chaos.rows import Contents, read_rows
+from redis_server import RedisServer
+
+from chaos.rows import ALL, Contents, read_rows
+from liteq.app.opening import open_transport
+from liteq.job import Job, JobFilter
 from liteq.transport import Transport
 from liteq.transports.sqlite.transport import SqliteTransport
 
-__all__ = ["STORES", "FileStore", "ProofStore", "transport_class"]
+__all__ = ["LEADER", "STORES", "FileStore", "ProofStore", "RedisStore", "transport_class"]
+
+LEADER = "leader"
+"""The file in which the process that leads the schedulers of a queue on Redis tells its process id."""
+FEW_KEYS = 40
+"""How many keys of a queue may be left on a server when none of its jobs is."""
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS orders (key TEXT NOT NULL)",
@@ -83,6 +92,51 @@ class FileStore:
         return None
 
 
+class RedisStore:
+    """A queue on a Redis server.
+
+    Args:
+        server: the server, as this process reaches it.
+        folder: where whoever leads the schedulers says so.
+        url: how those who use the queue reach the server; by default as this process does.
+    """
+
+    joins = False
+
+    def __init__(self, server: RedisServer, folder: Path, url: str | None = None) -> None:
+        self.server = server
+        self.url = url or server.url()
+        self._folder = folder
+
+    def open(self) -> Transport:
+        return open_transport(self.server.url())
+
+    def contents(self) -> Contents:
+        with self.open() as transport:
+            jobs = transport.find(JobFilter(limit=ALL))
+            rows = read_rows(transport)
+            counted = sum(lane.jobs for lane in transport.count())
+            damage = [] if counted == len(jobs) else [f"{counted} jobs are counted, and {len(jobs)} found"]
+            again = transport.get([job.id for job in jobs])
+            damage += [
+                f"{job.id} is {job}, and read as {other}"
+                for job, other in zip(jobs, again, strict=True)
+                if job != other
+            ]
+            damage += self._left_of(transport, jobs)
+        return Contents(rows=rows, damage=damage)
+
+    def _left_of(self, transport: Transport, jobs: Sequence[Job]) -> list[str]:
+        """Drop the jobs, which are all finished; say what is left of them."""
+        left = [f"{job.id} cannot be forgotten" for job in jobs if not transport.forget(job.id)]
+        keys = int(self.server.ask("DBSIZE").strip()[1:])
+        return left if keys <= FEW_KEYS else [*left, f"{keys} keys are left when all jobs are gone"]
+
+    def leader(self) -> int | None:
+        told = self._folder / LEADER
+        return int(told.read_text() or 0) if told.exists() else None
+
+
 def _select(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
     table = query.rpartition(" ")[2]
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
@@ -94,10 +148,24 @@ def _file(folder: Path) -> Iterator[ProofStore]:
     yield FileStore(folder)
 
 
-STORES: Mapping[str, Callable[[Path], AbstractContextManager[ProofStore]]] = {"sqlite": _file}
+@contextmanager
+def _redis(folder: Path) -> Iterator[ProofStore]:
+    with RedisServer() as server:
+        yield RedisStore(server, folder)
+
+
+STORES: Mapping[str, Callable[[Path], AbstractContextManager[ProofStore]]] = {
+    "sqlite": _file,
+    "redis": _redis,
+}
 """By the name of its transport, what makes a store that uses a folder, and removes it."""
 
 
 def transport_class(url: str) -> type[Transport]:
     """Return the class of the transport that a URL names, and open nothing."""
-    return SqliteTransport
+    if "://" not in url:
+        return SqliteTransport
+    # Only where one is needed: the library that it needs takes its time to import.
+    from liteq.transports.redis.transport import RedisTransport
+
+    return RedisTransport

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Protocol
+
+from redis_server import RedisServer
 
 from chaos.simulation.ledger import Ledger
 from chaos.simulation.surroundings import Surroundings
@@ -129,5 +131,35 @@ def _memory() -> Iterator[Maker]:
     yield _in_memory
 
 
-MAKERS: Mapping[str, Callable[[], AbstractContextManager[Maker]]] = {"memory": _memory}
+class _OnRedis:
+    """Makes stores on a server that is emptied for each."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._open: Observed | None = None
+
+    def __call__(self, machine: Surroundings) -> Observed:
+        from liteq.transports.redis.transport import RedisTransport
+
+        class OnRedis(Observed, RedisTransport):
+            """The Redis transport, observed."""
+
+        self.close()
+        self._server.ask("FLUSHALL")
+        self._open = OnRedis(self._server.url())
+        self._open._machine = machine
+        return self._open
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+
+
+@contextmanager
+def _redis() -> Iterator[Maker]:
+    with RedisServer() as server, closing(_OnRedis(server)) as maker:
+        yield maker
+
+
+MAKERS: Mapping[str, Callable[[], AbstractContextManager[Maker]]] = {"memory": _memory, "redis": _redis}
 """By the kind of store, what makes a maker; what it has made is gone with it."""
