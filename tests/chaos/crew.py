@@ -94,11 +94,11 @@ class Crew:
                 stderr=log,
                 env={
                     **os.environ,
-                    **environment,
                     "CHAOS_FOLDER": str(folder),
                     "CHAOS_URL": store.url,
                     "CHAOS_JOINS": "yes" if store.joins else "",
                     "PYTHONPATH": str(TESTS),
+                    **environment,
                 },
                 start_new_session=True,
             )
@@ -275,6 +275,13 @@ class Crew:
             if time.monotonic() > deadline:
                 raise CrewError(f"these processes of the storm still run: {left}")
             time.sleep(0.01)
+
+    def spent(self) -> float:
+        """Return how many seconds of processor time its processes have taken, and those that have ended."""
+        zygote = self._zygote.pid
+        ticks = sum(int(spent) for pid in _group(zygote) for spent in _stat(pid)[11:13])
+        ticks += sum(int(spent) for spent in _stat(zygote)[13:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def log(self) -> str:
         """Return the last of what the processes have said on standard error."""

@@ -119,9 +119,9 @@ class RedisStore:
             damage = [] if counted == len(jobs) else [f"{counted} jobs are counted, and {len(jobs)} found"]
             again = transport.get([job.id for job in jobs])
             damage += [
-                f"{job.id} is {job}, and read as {other}"
-                for job, other in zip(jobs, again, strict=True)
-                if job != other
+                f"{job.id} is {job}, and read as {read}"
+                for job, read in zip(jobs, again, strict=True)
+                if job != read
             ]
             damage += self._left_of(transport, jobs)
         return Contents(rows=rows, damage=damage)

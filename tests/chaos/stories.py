@@ -133,6 +133,7 @@ class Case:
         visibility_timeout: seconds that a lease lasted without renewal.
         busy_timeout: seconds that a call may wait for the write lock.
         orderly: one worker did everything, and nothing was killed.
+        answers_get_lost: a call that raised may have been carried out, because the link to the store broke.
     """
 
     def __init__(
@@ -143,12 +144,14 @@ class Case:
         visibility_timeout: float = 60.0,
         busy_timeout: float = 30.0,
         orderly: bool = False,
+        answers_get_lost: bool = False,
     ) -> None:
         self.history = history
         self.contents = contents
         self.visibility_timeout = visibility_timeout
         self.busy_timeout = busy_timeout
         self.orderly = orderly
+        self.answers_get_lost = answers_get_lost
         self.stories: dict[str, Story] = {}
         self.doubled: list[str] = []
         """Tags of which the file has more than one row."""
