@@ -66,6 +66,13 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": str(Path("tests").absolute())})
 
 
+@nox.session
+def hosts(session: nox.Session) -> None:
+    """Let hosts lose each other and their Redis server (Linux, as root); `-- NAME` plays one scenario."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "hosts", *session.posargs, env={"PYTHONPATH": str(Path("tests").absolute())})
+
+
 @nox.session(name="bench-peers")
 def bench_peers(session: nox.Session) -> None:
     """Measure liteq beside other queues; arguments after `--` are its options (`-- --help` lists them)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from chaos.stores import RedisStore
@@ -13,7 +13,7 @@ from redis_server import RedisServer
 
 from hosts.network import Host, Network
 from hosts.sentinels import NAME, SENTINEL_PORT, pair
-from hosts.servers import AOF, PORT, serve, slowed
+from hosts.servers import AOF, PORT, Tape, serve, slowed
 from hosts.trial import Report, Trial
 
 __all__ = ["SCENARIOS", "run"]
@@ -22,6 +22,8 @@ OUTAGE = 4.0
 """Seconds; longer than a call waits and than a lease lasts."""
 SLOW = 0.1
 """Seconds that each direction of the slow link takes."""
+UNSYNCED = 1.0
+"""Seconds between two times that a server syncs its file, where that is every second."""
 UNDONE = ("lost", "unexpected", "superseded", "contradiction", "misread", "misrevoked", "repeated")
 COUNTS = ("attempts", "retries", "crashes", "at_most_once")
 ROLLED_BACK = (*UNDONE, *COUNTS)
@@ -120,6 +122,23 @@ def late(seconds: float = OUTAGE) -> Report:
     return _restarted("server killed and started later, AOF always", "always", seconds, RedisServer.kill)
 
 
+def power_cut() -> Report:
+    """The power of the server is cut a second after its last fsync, the worst moment of AOF everysec."""
+    with Network("store", "left", "right") as network, serve(network["store"], *AOF["everysec"]) as server:
+        with (
+            _trial("power cut, AOF everysec", network, server, lossy=ROLLED_BACK) as trial,
+            closing(Tape(server)) as tape,
+        ):
+            trial.go_on(2 * UNSYNCED)
+            with trial.outage():
+                lost = tape.cut_power(UNSYNCED)
+                trial.report.figures["bytes of the file lost"] = f"{lost:,}"
+                trial.go_on(0.5)
+                server.start()
+            trial.recover(time.monotonic())
+        return trial.report
+
+
 def failover() -> Report:
     """The server is killed for good, and the Sentinels put its replica in its place."""
     with Network("store", "spare", "left", "right") as network:
@@ -143,6 +162,8 @@ SCENARIOS: Mapping[str, Callable[[], Report]] = {
     "restart-everysec": lambda: restart("everysec"),
     "killed": killed,
     "killed-everysec": lambda: killed("everysec"),
+    "killed-off": lambda: killed("off"),
+    "power-cut": power_cut,
     "late": late,
     "failover": failover,
 }

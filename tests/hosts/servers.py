@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from redis_server import RedisServer, find_server
 
 from hosts.network import Host
 
-__all__ = ["AOF", "PORT", "serve", "slowed"]
+__all__ = ["AOF", "PORT", "Tape", "serve", "slowed"]
 
 PORT = 6379
 SLOW_PORT = 6380
@@ -34,6 +37,44 @@ def serve(host: Host, *options: str) -> RedisServer:
         binary=host.program(find_server()),
         folder=folder,
     )
+
+
+class Tape:
+    """Takes down how long a server's append-only file was at what time, to play a power cut with it.
+
+    Args:
+        server: the server; it has begun to write.
+    """
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._lengths: list[tuple[float, Path, int]] = []
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._is_over.wait(0.005):
+            path = max(self._server.folder.glob("appendonlydir/*.incr.aof"))
+            self._lengths.append((time.monotonic(), path, path.stat().st_size))
+
+    def cut_power(self, unsynced: float) -> int:
+        """Kill the server, and take from its file what it wrote in the last seconds; return the bytes.
+
+        That is what a power cut leaves where the last fsync was so long ago, at the worst.
+        """
+        now = time.monotonic()
+        self._server.kill()
+        self.close()
+        _, path, length = max(entry for entry in self._lengths if entry[0] <= now - unsynced)
+        lost = path.stat().st_size - length
+        os.truncate(path, length)
+        return lost
+
+    def close(self) -> None:
+        """Stop; idempotent."""
+        self._is_over.set()
+        self._thread.join()
 
 
 @contextmanager
