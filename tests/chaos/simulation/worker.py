@@ -19,6 +19,9 @@ from liteq.worker.verdict import Death
 
 __all__ = ["Worker"]
 
+NOBODY = 2**31 - 1
+"""A process id that no system gives, and so are those a bit lower."""
+
 LONG = 0.05
 """Seconds that a job takes for which the others of its batch are handed back."""
 
@@ -68,7 +71,7 @@ class Worker:
         name = f"worker {machine.name()}"
         log = JobLog(_quiet)
         # Its own number as the process id, and that of this very process for a supervisor that lives.
-        info = WorkerInfo(name, "host", -machine.name(), os.getpid(), self._queues)
+        info = WorkerInfo(name, "host", NOBODY - machine.name(), os.getpid(), self._queues)
         store, clock = machine.store, machine.clock
         self.desk = Desk(store, info, program.visibility_timeout, clock, chance.random, log, _never_lost)
         self.executor = Executor(queue.tasks, store, clock, chance.random, name, log)
