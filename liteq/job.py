@@ -7,7 +7,8 @@ Times are UTC, in seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = [
     "Turn",
     "WorkerInfo",
     "WorkerRecord",
+    "foremost",
 ]
 
 DEFAULT_QUEUE = "default"
@@ -156,7 +158,7 @@ class ClaimRequest(NamedTuple):
 
 
 class Running(NamedTuple):
-    """What a worker published about the job that it runs at this moment."""
+    """What a worker published about the job that it runs at this moment, or about several."""
 
     seq: int
     token: int
@@ -164,6 +166,22 @@ class Running(NamedTuple):
     """When it began, on the monotonic clock."""
     deadline: float | None
     """When it is to be killed, on the monotonic clock; None for never."""
+    beside: tuple[Running, ...] | None = None
+    """The other jobs that run beside it, whose deadlines come no sooner; None for a worker that runs one job
+    after the other, in the order in which it claimed them."""
+
+
+def foremost(running: Iterable[Running], several: bool) -> Running | None:
+    """Return the job that is to end first with the others beside it; None of none.
+
+    Args:
+        running: what runs, each alone.
+        several: whether the worker may run several jobs at once.
+    """
+    ordered = sorted(running, key=lambda each: (each.deadline or math.inf, each.since))
+    if not ordered:
+        return None
+    return ordered[0]._replace(beside=tuple(ordered[1:])) if several else ordered[0]
 
 
 class Turn(NamedTuple):

@@ -100,11 +100,11 @@ class RunningSlot(Protocol):
     It can be read by others while the worker is busy, stopped or dead.
     """
 
-    def begin(self, seq: int, token: int, deadline: float | None) -> None:
+    def begin(self, seq: int, token: int, deadline: float | None, place: int = 0) -> None:
         """Publish that this job starts now, and the monotonic time at which it is to be killed, if any."""
 
-    def clear(self) -> None:
-        """Publish that nothing runs."""
+    def clear(self, place: int | None = None) -> None:
+        """Publish that nothing runs in that place; in none, without one."""
 
     def close(self) -> None:
         """Give up the slot; idempotent."""
@@ -209,12 +209,15 @@ class Transport(ScheduleStore):
         """
 
     @abstractmethod
-    def slot(self, holder: int) -> RunningSlot:
-        """Open the place where this holder, in this process, publishes what it runs."""
+    def slot(self, holder: int, places: int = 1) -> RunningSlot:
+        """Open the slot where this holder, in this process, publishes what it runs, so many jobs at once."""
 
     @abstractmethod
     def running(self, holder: int) -> Running | None:
-        """Read what a holder has published in its slot; None if nothing runs there."""
+        """Read what a holder has published in its slot; None if nothing runs there.
+
+        Of several jobs the one with the earliest deadline comes first, and the others are `beside` it.
+        """
 
     # ---- recovering ------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ class Engine(Protocol):
     def encode_result(self, job: Claim, value: object) -> bytes | None:
         """Encode what a job is to give; None for nothing."""
 
-    def report(self, job: Claim, state: str, meta: object) -> None:
-        """Store a state of the task's own."""
+    def report(self, job: Claim, state: str, meta: object) -> bytes | None:
+        """Store a state of the task's own; return its meta as it is stored."""
 
     def succeed(self, job: Claim, result: bytes | None) -> Transition:
         """Decide about a job that has succeeded."""
@@ -40,10 +40,12 @@ class AttemptActs:
     Attributes:
         completed: the job has ended in a transaction of its own, and nothing is left to settle.
         value: the result that it was given there.
+        reported: the state that the task has set itself, with its meta; None for none.
     """
 
     completed = False
     value: object = None
+    reported: tuple[str, bytes | None] | None = None
     _result: bytes | None = None
     _in_block = False
 
@@ -53,7 +55,7 @@ class AttemptActs:
 
     def update_state(self, state: str, meta: object) -> None:
         """Store a state and its meta."""
-        self._engine.report(self._job, state, meta)
+        self.reported = state, self._engine.report(self._job, state, meta)
 
     @contextmanager
     def transaction(self, transport: Transport) -> Iterator[user_connection.Connection]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import random as random_module
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import get_ident
 from types import CoroutineType
@@ -23,7 +23,6 @@ from liteq.codec import Codec, decode_call, get_codec
 from liteq.codec.signing import Signer
 from liteq.errors import (
     ConfigurationError,
-    DecodingError,
     EncodingError,
     Ignore,
     Reject,
@@ -37,16 +36,16 @@ from liteq.retry import Random, RetryPolicy
 from liteq.task import Task
 from liteq.transport import Transport
 from liteq.worker.acts import AttemptActs
-from liteq.worker.faults import insecure, left_open, unreadable, unwritable
+from liteq.worker.faults import insecure, left_open, time_limit_of, unreadable, unwritable
 from liteq.worker.log import JobLog
 
-__all__ = ["Executor"]
+__all__ = ["Call", "Executor", "Plan", "Ready", "call_here"]
 
 RESULT_LIMIT = 256 * 1024 * 1024
 """Bytes; SQLite itself gives up at 1,000,000,000, and a file with results of this size is no pleasure."""
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What is needed to run a job of one task, looked up once."""
 
     function: Callable[..., Any]
@@ -55,17 +54,31 @@ class _Plan(NamedTuple):
     signer: Signer | None
 
 
-class _Report(NamedTuple):
-    """The state that a task has set itself."""
+class Ready(NamedTuple):
+    """A job whose arguments have been read."""
 
-    seq: int
-    token: int
-    state: str
-    meta: bytes | None
+    plan: Plan
+    codec: Codec
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    began: float
+    """When it was received, on the monotonic clock; 0.0 where nobody asks."""
+
+
+Call = Callable[[Claim, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
+"""Calls a task's function for a job, and returns or raises what it does."""
+
+
+def call_here(
+    _job: Claim, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call a task's function in this thread, and run an async one on the thread's own event loop."""
+    value = function(*args, **kwargs)
+    return run_coroutine(value) if type(value) is CoroutineType else value
 
 
 class Executor:
-    """Runs claimed jobs in the calling thread, one at a time.
+    """Runs claimed jobs in the calling thread; several threads may do so at once.
 
     Args:
         tasks: the tasks that can be run here, by name.
@@ -74,6 +87,7 @@ class Executor:
         random: a source of floats in [0, 1), for the jitter of retries; one of its own by default.
         hostname: the worker's name, as `self.request.hostname`.
         log: writes the log lines of jobs.
+        call: calls the tasks' functions.
     """
 
     def __init__(
@@ -84,6 +98,7 @@ class Executor:
         random: Random | None = None,
         hostname: str = "",
         log: JobLog | None = None,
+        call: Call = call_here,
     ) -> None:
         self.tasks = tasks
         self.url = transport.url
@@ -95,22 +110,16 @@ class Executor:
         self._hostname = hostname
         self._pid = os.getpid()
         self._plans = {name: _plan(task) for name, task in tasks.items()}
-        self._report: _Report | None = None
+        self._call = call
         self._judged: tuple[Claim, str | None] | None = None
         self._untold: int | None = None
 
     def time_limit(self, job: Claim) -> float | None:
         """Return the seconds that the job may take: those given at the call, else its task's own."""
         plan = self._plans[job.task]
-        limit = plan.time_limit
         if job.options is None or (plan.signer is not None and self._refusal(job, plan.signer)):
-            return limit
-        try:
-            given = decode_options(job.options).time_limit
-        except DecodingError:
-            # `run` meets the same bytes, and the job fails there.
-            return limit
-        return limit if given is None else given
+            return plan.time_limit
+        return time_limit_of(job, plan.time_limit)
 
     def run(self, job: Claim) -> Transition | None:
         """Run a job of one of `tasks`; raises nothing.
@@ -118,6 +127,28 @@ class Executor:
         Returns:
             What the store is to record; None if the job has ended in a transaction of its own.
         """
+        ready = self.prepare(job)
+        if not isinstance(ready, Ready):
+            return ready
+        acts = AttemptActs(self, job)
+        token = push_request(self.request_of(job, ready), acts)
+        try:
+            value = self._call(job, ready.plan.function, ready.args, ready.kwargs)
+        # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
+        except BaseException as error:
+            return self.raised(job, ready, acts, error)
+        finally:
+            pop_request(token)
+        return self.returned(job, ready, acts, value)
+
+    def close(self) -> None:
+        """Give up what the calling thread has kept for the next job; idempotent."""
+        close_loop()
+
+    # ---- the steps of a run --------------------------------------------------------------------------
+
+    def prepare(self, job: Claim) -> Ready | Transition:
+        """Read a job's arguments; what cannot or must not be run is decided about at once."""
         plan = self._plans[job.task]
         began = 0.0
         if self.log.wordy:
@@ -135,31 +166,24 @@ class Executor:
         # Not only DecodingError: a codec of the user's own may raise anything, an exit too.
         except BaseException as error:
             return self._failed(job, plan, unreadable(job, error))
-        make = partial(Request.of, job, args, kwargs, hostname=self._hostname, time_limit=plan.time_limit)
-        acts = AttemptActs(self, job)
-        token = push_request(make, acts)
-        try:
-            value = plan.function(*args, **kwargs)
-            if type(value) is CoroutineType:
-                value = run_coroutine(value)
-        # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
-        except BaseException as error:
-            self._end_if_forked(error)
-            return self._raised(job, plan, acts, error)
-        finally:
-            pop_request(token)
+        return Ready(plan, codec, args, kwargs, began)
+
+    def request_of(self, job: Claim, ready: Ready) -> Callable[[], Request]:
+        """Return what makes the request that the task sees."""
+        return partial(
+            Request.of,
+            job,
+            ready.args,
+            ready.kwargs,
+            hostname=self._hostname,
+            time_limit=ready.plan.time_limit,
+        )
+
+    def returned(self, job: Claim, ready: Ready, acts: AttemptActs, value: object) -> Transition | None:
+        """Decide about a job whose task returned."""
+        plan, codec = ready.plan, ready.codec
         if _forks.any:
             self._end_if_forked(None)
-        return self._returned(job, plan, acts, codec, value, began)
-
-    def close(self) -> None:
-        """Give up what the calling thread has kept for the next job; idempotent."""
-        close_loop()
-
-    def _returned(
-        self, job: Claim, plan: _Plan, acts: AttemptActs, codec: Codec, value: object, began: float
-    ) -> Transition | None:
-        """Decide about a job whose task returned."""
         is_left_open = bool(in_transactions) and get_ident() in in_transactions
         if is_left_open:
             abandon_transactions()
@@ -175,14 +199,15 @@ class Executor:
             decided = decide(job, Succeeded(result), self._clock.wall(), self._random)
         if self.log.wordy:
             given = acts.value if acts.completed else value
-            self.log.succeeded(job, self._clock.monotonic() - began, given)
+            self.log.succeeded(job, self._clock.monotonic() - ready.began, given)
         return decided
 
     def _refusal(self, job: Claim, signer: Signer) -> str | None:
         """Return why a job must not run; asked twice for each job, and found out once."""
-        if self._judged is None or self._judged[0] is not job:
-            self._judged = job, signer.refusal(job)
-        return self._judged[1]
+        judged = self._judged
+        if judged is None or judged[0] is not job:
+            judged = self._judged = job, signer.refusal(job)
+        return judged[1]
 
     def _end_if_forked(self, error: BaseException | None) -> None:
         """End a process that the task has forked and let run on: the jobs are its parent's to run."""
@@ -191,15 +216,17 @@ class Executor:
             code = error.code if isinstance(error, SystemExit) else error
             os._exit(code if isinstance(code, int) else int(code is not None))
 
-    def _raised(self, job: Claim, plan: _Plan, acts: AttemptActs, error: BaseException) -> Transition | None:
+    def raised(self, job: Claim, ready: Ready, acts: AttemptActs, error: BaseException) -> Transition | None:
         """Decide about a job whose task raised, and say so in the log."""
+        plan = ready.plan
+        self._end_if_forked(error)
         if get_ident() in in_transactions:
             abandon_transactions()
         if acts.completed:
             self.log.raised_too_late(job, error)
             return None
         try:
-            outcome = self._classify(job, plan, error)
+            outcome = self._classify(plan, acts, error)
         # Attributes of the task's own kind of `Retry` or `Reject` may be anything, or raise.
         except BaseException as broken:
             outcome = Raised(encode_failure(broken), reason(broken), plan.policy)
@@ -214,14 +241,11 @@ class Executor:
             self.log.failed(job, error)
         return decided
 
-    def _classify(self, job: Claim, plan: _Plan, error: BaseException) -> Outcome:
+    def _classify(self, plan: Plan, acts: AttemptActs, error: BaseException) -> Outcome:
         # By its type, and not by what it says of itself: `isinstance` asks for its `__class__` too.
         kind = type(error)
         if issubclass(kind, Ignore):
-            report = self._report
-            if report is None or (report.seq, report.token) != (job.seq, job.token):
-                return Ignored()
-            return Ignored(report.state, report.meta)
+            return Ignored() if acts.reported is None else Ignored(*acts.reported)
         if issubclass(kind, Reject):
             assert isinstance(error, Reject)
             return Rejected(encode_failure(error), reason(error), bool(error.requeue))
@@ -235,7 +259,7 @@ class Executor:
         automatic = issubclass(kind, Exception) and plan.policy.retries_automatically(kind)
         return Raised(encode_failure(error), reason(error), plan.policy, automatic)
 
-    def _failed(self, job: Claim, plan: _Plan, error: Exception) -> Transition:
+    def _failed(self, job: Claim, plan: Plan, error: Exception) -> Transition:
         """Decide about a job that could not be read, or whose result cannot be written: it fails for good."""
         outcome = Raised(encode_failure(error), reason(error), plan.policy)
         self.log.failed(job, error)
@@ -251,10 +275,9 @@ class Executor:
         """Decide about a job that has succeeded."""
         return decide(job, Succeeded(result), self._clock.wall(), self._random)
 
-    def report(self, job: Claim, state: str, meta: object) -> None:
+    def report(self, job: Claim, state: str, meta: object) -> bytes | None:
         """Store a state of the task's own; raises EncodingError for a meta that cannot be encoded."""
         encoded = None if meta is None else get_codec(job.codec).encode(meta)
-        self._report = _Report(job.seq, job.token, state, encoded)
         try:
             self._transport.update_state(job.seq, job.token, state, encoded)
         except StoreFullError as error:
@@ -262,6 +285,7 @@ class Executor:
             if self._untold != job.token:
                 self._untold = job.token
                 self.log.unreported(job, state, error)
+        return encoded
 
 
 class _Forks:
@@ -286,9 +310,9 @@ def _encode_result(codec: Codec, value: object) -> bytes:
     return result
 
 
-def _plan(task: Task[..., Any]) -> _Plan:
+def _plan(task: Task[..., Any]) -> Plan:
     function = partial(task.fn, task) if task.bind else task.fn
-    return _Plan(function, task.policy, task.time_limit, task.store.settings.signer)
+    return Plan(function, task.policy, task.time_limit, task.store.settings.signer)
 
 
 def _moment(due: object) -> float:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from liteq.calls.options import decode_options
 from liteq.codec.types import dotted_name
-from liteq.errors import DecodingError, EncodingError, NotSupportedError, SecurityError
+from liteq.errors import DecodingError, EncodingError, NotSupportedError, SecurityError, TimeLimitExceeded
 from liteq.failure import reason
 from liteq.job import Claim
 
-__all__ = ["insecure", "left_open", "unreadable", "unwritable"]
+__all__ = ["insecure", "left_open", "overrun", "time_limit_of", "unreadable", "unwritable"]
+
+
+def time_limit_of(job: Claim, default: float | None) -> float | None:
+    """Return the seconds that a job may take: those given at the call, else its task's own.
+
+    Options that cannot be read give none; the executor meets the same bytes, and the job fails there.
+    """
+    if job.options is None:
+        return default
+    try:
+        given = decode_options(job.options).time_limit
+    except DecodingError:
+        return default
+    return default if given is None else given
+
+
+def overrun(job: Claim, limit: float) -> TimeLimitExceeded:
+    """Return the error of a job that was ended at its time limit."""
+    return TimeLimitExceeded(f"{job.task}[{job.id}] ran longer than its time limit of {round(limit, 3):g} s.")
 
 
 def insecure(job: Claim, refusal: str) -> SecurityError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from liteq.clock import Clock
-from liteq.job import Transition
+from liteq.job import Running, Transition
 from liteq.retry import Random
 from liteq.transport import Transport
 from liteq.worker.log import LOGGER
 from liteq.worker.process import WorkerProcess
-from liteq.worker.verdict import Death, judge
+from liteq.worker.recovery import find_running
+from liteq.worker.verdict import Death, End, judge
 
 __all__ = ["Leftovers"]
 
@@ -58,16 +59,23 @@ class Leftovers:
         holder, process, death, status = dead
         running = self._transport.running(holder)
         claims = self._transport.leases(holder)
-        if death is Death.TIME_LIMIT and running != process.over_limit:
+        if death is Death.TIME_LIMIT and not _still_runs(running, process.over_limit):
             death = Death.STOPPED
         now = self._clock.wall()
-        decided = judge(claims, running, death, status, process.tasks, now, self._random)
+        end = End(death, status, process.limited_at)
+        decided = judge(claims, running, end, process.tasks, now, self._random)
         if decided:
             self._transport.settle(holder, decided, now)
         # Not before: whoever finds jobs in the hands of nobody takes them at once, and charges nobody.
         self._transport.expel(holder, None)
         for settled in decided:
             _report(settled)
+
+
+def _still_runs(running: Running | None, late: Running | None) -> bool:
+    """Tell whether a job whose time is over was not just about to end."""
+    found = None if late is None else find_running(running, late.seq, late.token)
+    return found is not None and found.deadline == (late and late.deadline)
 
 
 def _report(settled: Transition) -> None:

@@ -12,6 +12,7 @@ from liteq.clock import Clock
 from liteq.job import Running
 from liteq.transport import Transport
 from liteq.worker.process import WorkerProcess
+from liteq.worker.recovery import find_running
 
 __all__ = ["TimeLimits"]
 
@@ -66,9 +67,10 @@ class TimeLimits:
                 self._looks[process] = now + LIMIT_LOOK_INTERVAL
 
     def _end(self, process: WorkerProcess, holder: int, running: Running) -> None:
-        """Kill the process, unless the job has ended at this very moment and another one runs."""
+        """Kill the process, unless the job has ended at this very moment."""
         process.suspend()
-        if self._transport.running(holder) == running:
+        found = find_running(self._transport.running(holder), running.seq, running.token)
+        if found is not None and found.deadline == running.deadline:
             process.over_limit = running
             del self._looks[process]
             process.kill()

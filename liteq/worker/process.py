@@ -76,7 +76,7 @@ class WorkerProcess:
         self.limited_at = 0.0
         """When it was last seen with a time-limited job, on the monotonic clock."""
         self.over_limit: Running | None = None
-        """The job for whose time limit it was killed."""
+        """The job for whose time limit it was killed, at `limited_at`."""
         self._report = report
         reading, writing = os.pipe()
         try:

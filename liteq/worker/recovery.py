@@ -22,7 +22,7 @@ from liteq.lifecycle import Lost, decide
 from liteq.retry import Random
 from liteq.transport import Transport
 
-__all__ = ["Recovery", "is_running"]
+__all__ = ["Recovery", "find_running", "is_running"]
 
 MOMENT = 0.2
 """Seconds that a dead worker's own supervisor gets before others step in."""
@@ -143,8 +143,17 @@ class Recovery:
 
 
 def is_running(running: Running | None, claim: Claim) -> bool:
-    """Tell whether this claim is the one that its worker published as running."""
-    return running is not None and (running.seq, running.token) == (claim.seq, claim.token)
+    """Tell whether this claim is among those that its worker published as running."""
+    return find_running(running, claim.seq, claim.token) is not None
+
+
+def find_running(running: Running | None, seq: int, token: int) -> Running | None:
+    """Return what was published about this lease; None if it does not run."""
+    if running is None:
+        return None
+    if running.seq == seq and running.token == token:
+        return running
+    return next((each for each in running.beside or () if each.seq == seq and each.token == token), None)
 
 
 def _seems_alive(pid: int) -> bool:

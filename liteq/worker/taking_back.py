@@ -84,12 +84,15 @@ def waiting_behind(claims: Sequence[Claim], running: Running) -> Sequence[Claim]
 
     A worker runs its jobs in the order in which it has claimed them, and claims no more before it has stored
     what became of them. So those before the running one are finished, though perhaps nobody knows it yet, and
-    those behind it are not begun. Nothing can be said if the running one is no longer among them.
+    those behind it are not begun. Nothing can be said if the running one is no longer among them, or if the
+    worker runs several at once, which begins what it claims at once.
 
     Args:
         claims: all that it has under lease, in the order in which it claimed them.
         running: what it had published as running before they were read.
     """
+    if running.beside is not None:
+        return ()
     for place, claim in enumerate(claims):
         if is_running(running, claim):
             return claims[place + 1 :]

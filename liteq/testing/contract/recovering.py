@@ -242,6 +242,35 @@ class RecoveringContract(Contract):
         assert running.deadline is None
         slot.close()
 
+    def test_a_worker_that_runs_several_jobs_publishes_them_all(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        holder = register(transport)
+        transport.enqueue([new_job("a")], NOW)
+        claim_one(transport, holder)
+        slot = transport.slot(holder, places=3)
+        slot.begin(1, 10, None)
+        alone = second.running(holder)
+        assert alone is not None
+        assert (alone.seq, alone.beside) == (1, ())
+        slot.begin(2, 20, 90.0, place=2)
+        slot.begin(3, 30, 80.0, place=1)
+
+        first = second.running(holder)
+        assert first is not None
+        assert (first.seq, first.token, first.deadline) == (3, 30, 80.0)
+        assert [(each.seq, each.deadline) for each in first.beside or ()] == [(2, 90.0), (1, None)]
+        assert _record(second, holder).running == first
+
+        slot.clear(1)
+        slot.clear(0)
+        last = second.running(holder)
+        assert last is not None
+        assert (last.seq, last.beside) == (2, ())
+        slot.clear()
+        assert second.running(holder) is None
+        slot.close()
+
     def test_an_unknown_worker_runs_nothing(self, transport: Transport) -> None:
         assert transport.running(12345) is None
         assert transport.leases(12345) == []

@@ -158,11 +158,11 @@ class MemoryTransport(KeptSchedules, Transport):
             is_ready = any(True for _ in _wanted(stations, request))
             return 0.0 if is_ready else stations.delayed.earliest()
 
-    def slot(self, holder: int) -> MemorySlot:
+    def slot(self, holder: int, places: int = 1) -> MemorySlot:
         with self._verb() as stations:
             if holder not in stations.workers:
                 raise WorkerError(f"Worker {holder} is not registered here; register it before it publishes.")
-            return MemorySlot(stations.workers[holder])
+            return MemorySlot(stations.workers[holder], places)
 
     def running(self, holder: int) -> Running | None:
         with self._verb() as stations:

@@ -103,8 +103,8 @@ class Liveness:
             lock.close()
             _remove(lock.path.with_name(f"slot-{holder}"))
 
-    def slot(self, holder: int) -> RunningSlot:
-        """Open the place where a worker of this process publishes what it runs.
+    def slot(self, holder: int, places: int = 1) -> RunningSlot:
+        """Open the slot where a worker of this process publishes what it runs, so many jobs at once.
 
         Raises:
             StoreUnavailableError: there is no place for the runtime folder.
@@ -112,7 +112,7 @@ class Liveness:
         """
         path = self._slot(self._open(), holder)
         with _told(path):
-            return FileSlot(path)
+            return FileSlot(path, places)
 
     # ---- any worker ------------------------------------------------------------------------------
 

@@ -125,8 +125,8 @@ class RedisTransport(StoredSchedules, Transport):
         due = self._calls.ask("next_due", wanted(request))
         return None if due is False else float(due)
 
-    def slot(self, holder: int) -> RunningSlot:
-        return self._lives.slot(holder)
+    def slot(self, holder: int, places: int = 1) -> RunningSlot:
+        return self._lives.slot(holder, places)
 
     def running(self, holder: int) -> Running | None:
         return self._lives.running(holder, self._lives.host_id)

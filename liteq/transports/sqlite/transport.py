@@ -235,9 +235,9 @@ class SqliteTransport(StoredSchedules, Transport):
                 self._asked_due = asked
             return self._next_due
 
-    def slot(self, holder: int) -> RunningSlot:
+    def slot(self, holder: int, places: int = 1) -> RunningSlot:
         with translated(self.path):
-            return FileSlot(self._side.slot(holder))
+            return FileSlot(self._side.slot(holder), places)
 
     def running(self, holder: int) -> Running | None:
         return read_slot(self._side.slot(holder))
