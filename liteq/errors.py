@@ -37,6 +37,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
         ├── SecurityError                    not signed with a key of its queue, so it was not run
         ├── WorkerLostError                  its worker died under it too often
         ├── TimeLimitExceeded (TimeoutError) ended by its `time_limit`
+        ├── SoftTimeLimitExceeded            raised inside the task after its `soft_time_limit`
         └── MaxRetriesExceededError          `self.retry()` with no attempt left
 
 Three more are raised *by tasks* to steer their own job, and are no errors to a caller: `Retry`,
@@ -72,6 +73,7 @@ __all__ = [
     "ScheduleNotLoadedError",
     "SecurityError",
     "SignatureError",
+    "SoftTimeLimitExceeded",
     "StoreBusyError",
     "StoreError",
     "StoreFullError",
@@ -257,6 +259,16 @@ class WorkerLostError(TaskError):
 
 class TimeLimitExceeded(TaskError, TimeoutError):
     """The job ran longer than its `time_limit` and its process was killed."""
+
+
+class SoftTimeLimitExceeded(TaskError):
+    """The job ran longer than its `soft_time_limit`; raised inside the task, which may catch it and tidy up.
+
+    It is no `TimeoutError`, because that is an `OSError`, which many a task catches around its own work.
+    """
+
+    def __init__(self, message: str = "The task ran longer than its soft time limit.") -> None:
+        super().__init__(message)
 
 
 class MaxRetriesExceededError(TaskError):

@@ -15,6 +15,7 @@ from liteq.calls import connection as user_connection
 from liteq.calls.arguments import ArgumentCheck
 from liteq.calls.bound import Bound
 from liteq.calls.calling import Calling, call_arguments
+from liteq.calls.checks import check_limits
 from liteq.calls.joining import enqueue_on, join_point
 from liteq.calls.options import CallOptions, JobOptions, Placement, encode_options, place
 from liteq.calls.request import Request, current, pop_request, push_request
@@ -50,6 +51,7 @@ class Task(Bound, Generic[P, R]):
         bind: whether the function gets the task as its first argument.
         policy: its retry options.
         time_limit: seconds after which the process that runs a job is killed, or None.
+        soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside the task, or None.
         max_crashes: how many times a job's process may die under it.
         ignore_result: whether nothing is stored of a success.
         queue_name: the queue name that its jobs wait in.
@@ -68,6 +70,7 @@ class Task(Bound, Generic[P, R]):
         self.bind = settings.bind
         self.policy: RetryPolicy = settings.policy
         self.time_limit = settings.time_limit
+        self.soft_time_limit = settings.soft_time_limit
         self.max_crashes = settings.max_crashes
         self.ignore_result = settings.ignore_result
         self.queue_name = settings.queue
@@ -147,8 +150,7 @@ class Task(Bound, Generic[P, R]):
             NotSupportedError: an option of Celery's that is not built yet.
             ConfigurationError: an unknown option, or a value that it cannot have.
         """
-        zone = self.store.settings.timezone
-        return Calling(self, self._publish, self.place(options), zone, {**options})
+        return Calling(self, self._publish, self.place(options), self.place, {**options})
 
     def using(self, connection: user_connection.Connection) -> Calling[P, R]:
         """Return the task, to be enqueued on a sqlite3 connection that the caller opened to the queue's file.
@@ -162,7 +164,7 @@ class Task(Bound, Generic[P, R]):
         """
         transport = join_point(self.store, connection)
         publish = partial(self._publish_on, partial(enqueue_on, transport, connection))
-        return Calling(self, publish, self._placement, self.store.settings.timezone)
+        return Calling(self, publish, self._placement, self.place)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
         """Return a signature: a call of this task with these arguments, as a value."""
@@ -172,10 +174,17 @@ class Task(Bound, Generic[P, R]):
         """Return an immutable signature, which takes no further arguments."""
         return Signature(self, args, kwargs, None, True)
 
-    def place(self, options: Mapping[str, Any]) -> Placement:
-        """Return the placement that call options make of the task's own; raises as `apply_async`."""
-        placement = place(self.name, self._placement, options, self.store.settings.timezone)
-        if placement.job_options.time_limit is not None and not self.store.crosses_processes:
+    def place(self, options: Mapping[str, Any], base: Placement | None = None) -> Placement:
+        """Return the placement that call options make of another, the task's own; raises as `apply_async`."""
+        own = self._placement if base is None else base
+        placement = place(self.name, own, options, self.store.settings.timezone)
+        given = placement.job_options
+        check_limits(
+            f"Task {self.name}",
+            self.time_limit if given.time_limit is None else given.time_limit,
+            self.soft_time_limit if given.soft_time_limit is None else given.soft_time_limit,
+        )
+        if given.time_limit is not None and not self.store.crosses_processes:
             raise NotSupportedError(
                 f"Task {self.name}: time_limit ends a job by ending its process, and the workers of "
                 f"{self.store.settings.url} are threads; use a queue file."
@@ -262,7 +271,8 @@ class Task(Bound, Generic[P, R]):
         from liteq.calls.eager import run_eagerly
 
         function = partial(self.fn, self) if self.bind else self.fn
-        ended = run_eagerly(job, function, self.codec, self.policy, self.time_limit)
+        limits = self.soft_time_limit, self.time_limit
+        ended = run_eagerly(job, function, self.codec, self.policy, limits)
         return EagerResult(ended, job.id, self.store)
 
     def _refuse_size(self, size: int) -> NoReturn:

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from liteq.app.guard import base_directory
 from liteq.calls.checks import (
     check_flag,
+    check_limits,
     check_name,
     check_number,
     check_options,
@@ -201,6 +202,8 @@ class TaskOptions(TypedDict, total=False):
         retry_kwargs: `{"max_retries": ..., "countdown": ...}`, another way to say `max_retries` and
             `default_retry_delay`.
         time_limit: seconds after which the process that runs a job is killed; default none.
+        soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside the task; default none,
+            and less than `time_limit` where both are given.
         max_crashes: how many times a job's process may die under it; default 3, 0 for at most one run.
         serializer: the codec of arguments and results; default the queue's.
         result_expires: seconds that a finished job is kept, None or 0 for ever; default the queue's.
@@ -220,6 +223,7 @@ class TaskOptions(TypedDict, total=False):
     retry_jitter: bool
     retry_kwargs: Mapping[str, Any]
     time_limit: float | timedelta | None
+    soft_time_limit: float | timedelta | None
     max_crashes: int
     serializer: str | None
     result_expires: float | timedelta | None
@@ -228,7 +232,6 @@ class TaskOptions(TypedDict, total=False):
 _LATER = "this is not built yet."
 NOT_BUILT = {
     "base": "a task is always a liteq.Task; use bind=True and plain functions.",
-    "soft_time_limit": "use time_limit, which ends the job's process.",
     "rate_limit": _LATER,
     "compression": "payloads are stored as they are encoded.",
     "acks_late": "every job is acknowledged when it is done; max_crashes=0 gives at most one run.",
@@ -259,6 +262,7 @@ class TaskSettings:
     ignore_result: bool = False
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     time_limit: float | None = None
+    soft_time_limit: float | None = None
     max_crashes: int = 3
     serializer: str = "msgpack"
     result_expires: float | None = None
@@ -274,7 +278,8 @@ class TaskSettings:
         """
         check_options("@q.task", options, KNOWN, NOT_BUILT)
         name = options.get("name")
-        limit = options.get("time_limit")
+        limits = [_seconds_of(name, options) for name in ("time_limit", "soft_time_limit")]
+        check_limits("@q.task", *limits)
         expires = options.get("expires")
         serializer = options.get("serializer")
         if serializer is not None and not isinstance(serializer, str):
@@ -290,11 +295,17 @@ class TaskSettings:
             expires=None if expires is None else check_seconds("expires", expires),
             ignore_result=check_flag("ignore_result", options.get("ignore_result", False)),
             policy=_policy(options),
-            time_limit=None if limit is None else check_seconds("time_limit", limit, least=0.001),
+            time_limit=limits[0],
+            soft_time_limit=limits[1],
             max_crashes=check_whole("max_crashes", options.get("max_crashes", 3)),
             serializer=serializer or queue.serializer,
             result_expires=None if kept == DEFAULT_RESULT_EXPIRES else kept,
         )
+
+
+def _seconds_of(name: str, options: Mapping[str, Any]) -> float | None:
+    limit = options.get(name)
+    return None if limit is None else check_seconds(name, limit, least=0.001)
 
 
 def _policy(options: Mapping[str, Any]) -> RetryPolicy:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
-from liteq.calls.options import CallOptions, Placement, place
+from liteq.calls.options import CallOptions, Placement
 from liteq.canvas import Callee, Signature
 from liteq.errors import SignatureError
 from liteq.result import AsyncResult
 
-__all__ = ["Calling", "Publisher", "call_arguments"]
+__all__ = ["Calling", "Placer", "Publisher", "call_arguments"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,24 +18,27 @@ R = TypeVar("R")
 Publisher = Callable[[Sequence[Any], Mapping[str, Any], Placement], AsyncResult[R]]
 """Enqueues a call: positional arguments, arguments by name, placement."""
 
+Placer = Callable[[Mapping[str, Any], Placement], Placement]
+"""Returns the placement that options make of another one, checked."""
+
 
 class Calling(Generic[P, R]):
     """A task with options, to be called any number of times; typed like the task."""
 
-    __slots__ = ("_given", "_placement", "_publish", "_task", "_zone")
+    __slots__ = ("_given", "_place", "_placement", "_publish", "_task")
 
     def __init__(
         self,
         task: Callee[AsyncResult[R]],
         publish: Publisher[R],
         placement: Placement,
-        zone: tzinfo,
+        place: Placer,
         given: Mapping[str, Any] | None = None,
     ) -> None:
         self._task = task
         self._publish = publish
         self._placement = placement
-        self._zone = zone
+        self._place = place
         self._given: Mapping[str, Any] = {} if given is None else given
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
@@ -50,13 +52,15 @@ class Calling(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Enqueue a call with further options; raises as `Task.apply_async` does."""
-        placement = self._place(options) if options else self._placement
+        # TypedDict and Mapping[str, Any] are the same dict at run time.
+        placement = self._place({**options}, self._placement) if options else self._placement
         return self._publish(*call_arguments(self._task.name, args, kwargs), placement)
 
     def options(self, **options: Unpack[CallOptions]) -> Calling[P, R]:
         """Return the same with further options, which win over those it has."""
         given = {**self._given, **options}
-        return Calling(self._task, self._publish, self._place(options), self._zone, given)
+        placement = self._place({**options}, self._placement)
+        return Calling(self._task, self._publish, placement, self._place, given)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
         """Return a signature: this call with these arguments and options, as a value."""
@@ -65,10 +69,6 @@ class Calling(Generic[P, R]):
     def si(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
         """Return an immutable signature, which takes no further arguments."""
         return Signature(self._task, args, kwargs, self._given, immutable=True)
-
-    def _place(self, options: CallOptions) -> Placement:
-        # TypedDict and Mapping[str, Any] are the same dict at run time.
-        return place(self._task.name, self._placement, {**options}, self._zone)
 
 
 def call_arguments(

@@ -13,6 +13,7 @@ from liteq.job import PRIORITY_MAX, PRIORITY_MIN
 __all__ = [
     "LONGEST",
     "check_flag",
+    "check_limits",
     "check_name",
     "check_number",
     "check_options",
@@ -55,6 +56,21 @@ def check_seconds(option: str, value: object, least: float = 0.0) -> float:
             f"of type {type(value).__name__}."
         )
     return check_number(f"{option} (in seconds)", value, least)
+
+
+def check_limits(what: str, time_limit: float | None, soft_time_limit: float | None) -> None:
+    """Raise ConfigurationError where both limits are given and the soft one could never be reached.
+
+    Args:
+        what: who has them, as the start of a sentence.
+        time_limit: seconds, or None.
+        soft_time_limit: seconds, or None.
+    """
+    if time_limit is not None and soft_time_limit is not None and soft_time_limit >= time_limit:
+        raise ConfigurationError(
+            f"{what} got a soft_time_limit of {soft_time_limit:g} s, which must be less than the time_limit "
+            f"of {time_limit:g} s, at which the job is ended."
+        )
 
 
 def check_whole(option: str, value: object, least: int = 0, most: int = 2**31 - 1) -> int:

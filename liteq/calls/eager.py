@@ -32,9 +32,11 @@ def run_eagerly(
     function: Callable[..., Any],
     codec: Codec,
     policy: RetryPolicy,
-    time_limit: float | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
 ) -> Job | None:
     """Run a job here and now, and return what a store would have kept of it.
+
+    `limits` are the task's soft and hard time limit, which it may ask for.
 
     Arguments and result go through the codec, so that what could not be stored fails here too. Retries
     follow at once. Delays, `expires` and time limits do not apply, and a requeued job ends FAILURE.
@@ -43,7 +45,7 @@ def run_eagerly(
         The finished job; None for a success with `ignore_result`.
     """
     enqueued = time.time()
-    attempt = _Attempt(function, codec, policy, time_limit)
+    attempt = _Attempt(function, codec, policy, limits)
     claim = Claim(
         *(
             0,
@@ -77,17 +79,21 @@ class _Attempt:
     """Runs one attempt and says how it went."""
 
     def __init__(
-        self, function: Callable[..., Any], codec: Codec, policy: RetryPolicy, time_limit: float | None
+        self,
+        function: Callable[..., Any],
+        codec: Codec,
+        policy: RetryPolicy,
+        limits: tuple[float | None, float | None],
     ) -> None:
         self._function = function
         self._codec = codec
         self._policy = policy
-        self._time_limit = time_limit
+        self._limits = limits
         self._reported: tuple[str, bytes | None] | None = None
 
     def run(self, job: Claim) -> Outcome:
         args, kwargs = decode_call(self._codec, job.payload)
-        make = partial(Request.of, job, args, kwargs, time_limit=self._time_limit, is_eager=True)
+        make = partial(Request.of, job, args, kwargs, limits=self._limits, is_eager=True)
         token = push_request(make, self)
         try:
             value = self._function(*args, **kwargs)

@@ -37,7 +37,6 @@ NOT_BUILT = {
     "chord": _WORKFLOWS,
     "chain": _WORKFLOWS,
     "group_id": _WORKFLOWS,
-    "soft_time_limit": "use time_limit, which ends the job's process.",
     "compression": "payloads are stored as they are encoded.",
     "serializer": "set it for the task or for the queue.",
     "max_retries": "set it for the task, or give it to self.retry().",
@@ -72,6 +71,7 @@ class CallOptions(TypedDict, total=False):
         ignore_result: store nothing of a success.
         headers: a dict of what the task is to find in `self.request.headers`.
         time_limit: seconds after which its process is killed.
+        soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside the task.
     """
 
     countdown: float | timedelta | None
@@ -83,6 +83,7 @@ class CallOptions(TypedDict, total=False):
     ignore_result: bool | None
     headers: Mapping[str, Any] | None
     time_limit: float | timedelta | None
+    soft_time_limit: float | timedelta | None
 
 
 class JobOptions(NamedTuple):
@@ -94,6 +95,8 @@ class JobOptions(NamedTuple):
     root_id: str | None = None
     """None for the job's own id."""
     parent_id: str | None = None
+    soft_time_limit: float | None = None
+    """Seconds, as given at the call; None for the task's own."""
 
 
 class Placement(NamedTuple):
@@ -123,6 +126,8 @@ def encode_options(options: JobOptions) -> bytes | None:
     fields: dict[str, Any] = {}
     if options.time_limit is not None:
         fields["t"] = options.time_limit
+    if options.soft_time_limit is not None:
+        fields["s"] = options.soft_time_limit
     if options.headers:
         fields["h"] = dict(options.headers)
     if options.root_id is not None:
@@ -146,20 +151,22 @@ def decode_options(blob: bytes | None) -> JobOptions:
     fields = get_codec("msgpack").decode(blob)
     if not isinstance(fields, dict):
         raise DecodingError(f"A job's options must be a map, not {type(fields).__name__}.")
-    limit, headers, root, parent = (
+    limit, soft, headers, root, parent = (
         fields.get("t"),
+        fields.get("s"),
         fields.get("h", _NOTHING),
         fields.get("r"),
         fields.get("p"),
     )
-    # The worker counts with the limit before the task begins, where a wrong value would end it.
-    if limit is not None and not (type(limit) in (int, float) and 0 < limit <= LONGEST):
-        raise DecodingError(f"A job's time limit must be a number of seconds, not {limit!r}.")
+    # The worker counts with the limits before the task begins, where a wrong value would end it.
+    for seconds in (limit, soft):
+        if seconds is not None and not (type(seconds) in (int, float) and 0 < seconds <= LONGEST):
+            raise DecodingError(f"A job's time limit must be a number of seconds, not {seconds!r}.")
     if headers is not _NOTHING and not (type(headers) is dict and all(type(key) is str for key in headers)):
         raise DecodingError("A job's headers must be a map with string keys, and these are not.")
     if not all(job_id is None or type(job_id) is str for job_id in (root, parent)):
         raise DecodingError("The ids of a job's root and parent must be strings, and these are not.")
-    return JobOptions(limit, headers, root, parent)
+    return JobOptions(limit, headers, root, parent, soft)
 
 
 def place(what: str, base: Placement, given: Mapping[str, Any], zone: tzinfo) -> Placement:
@@ -185,11 +192,9 @@ def place(what: str, base: Placement, given: Mapping[str, Any], zone: tzinfo) ->
             setter(changes, value, zone)
     if given.get("eta") is not None and given.get("countdown") is not None:
         raise ConfigurationError(f"{what} got both eta and countdown; give one of them.")
-    if "time_limit" in changes or "headers" in changes:
-        job_options = base.job_options._replace(
-            **{name: changes.pop(name) for name in ("time_limit", "headers") if name in changes}
-        )
-        changes["job_options"] = job_options
+    travelling = {name: changes.pop(name) for name in _TRAVELLING if name in changes}
+    if travelling:
+        job_options = changes["job_options"] = base.job_options._replace(**travelling)
         changes["blob"] = _encoded(what, job_options)
     return base._replace(**changes)
 
@@ -236,6 +241,10 @@ def _set_time_limit(changes: dict[str, Any], value: object, zone: tzinfo) -> Non
     changes["time_limit"] = check_seconds("time_limit", value, least=0.001)
 
 
+def _set_soft_time_limit(changes: dict[str, Any], value: object, zone: tzinfo) -> None:
+    changes["soft_time_limit"] = check_seconds("soft_time_limit", value, least=0.001)
+
+
 def _set_headers(changes: dict[str, Any], value: object, zone: tzinfo) -> None:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ConfigurationError(f"headers must be a dict with string keys, not {value!r}.")
@@ -251,5 +260,7 @@ _SETTERS = {
     "task_id": _set_task_id,
     "ignore_result": _set_ignore_result,
     "time_limit": _set_time_limit,
+    "soft_time_limit": _set_soft_time_limit,
     "headers": _set_headers,
 }
+_TRAVELLING = ("time_limit", "soft_time_limit", "headers")

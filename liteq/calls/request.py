@@ -67,7 +67,7 @@ class Request:
         kwargs: Mapping[str, Any],
         *,
         hostname: str | None = None,
-        time_limit: float | None = None,
+        limits: tuple[float | None, float | None] = (None, None),
         is_eager: bool = False,
     ) -> Request:
         """Return the request of a claimed job whose arguments were decoded already.
@@ -77,11 +77,11 @@ class Request:
             args: its positional arguments.
             kwargs: its keyword arguments.
             hostname: the worker's name.
-            time_limit: the task's own time limit; one that was given at the call wins over it.
+            limits: the task's own soft and hard time limit; one that was given at the call wins over it.
             is_eager: True in eager mode.
         """
         options = decode_options(job.options)
-        limit = time_limit if options.time_limit is None else options.time_limit
+        soft, hard = limits
         return cls(
             task=job.task,
             id=job.id,
@@ -97,7 +97,10 @@ class Request:
             root_id=options.root_id or job.id,
             parent_id=options.parent_id,
             hostname=hostname,
-            timelimit=(None, limit),
+            timelimit=(
+                soft if options.soft_time_limit is None else options.soft_time_limit,
+                hard if options.time_limit is None else options.time_limit,
+            ),
             is_eager=is_eager,
         )
 

@@ -22,6 +22,7 @@ from liteq.errors import (
     ResultTimeoutError,
     Retry,
     SecurityError,
+    SoftTimeLimitExceeded,
     StoreError,
     TaskError,
     TaskRevokedError,
@@ -65,6 +66,7 @@ __all__ = [
     "Reject",
     "Retry",
     "SecurityError",
+    "SoftTimeLimitExceeded",
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
@@ -75,7 +77,6 @@ __all__ = [
 
 _NEVER = "liteq never raises it."
 ABSENT = {
-    "SoftTimeLimitExceeded": "there is no soft_time_limit; use time_limit, which ends the job's process.",
     "ChordError": "workflows are not built yet.",
     "IncompleteStream": _NEVER,
     "InvalidTaskError": _NEVER,

@@ -26,6 +26,7 @@ USED: Mapping[str, tuple[Any, str]] = {
     "task_eager_propagates": (False, "raise what such a task raises"),
     "task_ignore_result": (False, "the `ignore_result` of tasks that do not say"),
     "task_time_limit": (None, "the `time_limit` of tasks that do not say"),
+    "task_soft_time_limit": (None, "the same of `soft_time_limit`, where that is less than `time_limit`"),
     "beat_schedule": ({}, "schedules by name; a misspelt key is refused"),
     "include": ((), "modules that workers and beat import"),
     "imports": ((), "the same"),
@@ -107,7 +108,6 @@ _COMMAND = "give it to the command: liteq worker"
 WITHOUT_EFFECT: Mapping[str, str] = {
     "broker_read_url": "there is one file for all; set broker_url",
     "broker_write_url": "there is one file for all; set broker_url",
-    "task_soft_time_limit": "use task_time_limit, which ends the job's process",
     "task_default_rate_limit": "rate limits are not built yet",
     "task_annotations": "give the options to the tasks",
     "task_inherit_parent_priority": "give the priority at the call",

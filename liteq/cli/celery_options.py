@@ -56,7 +56,7 @@ WORKER_REFUSED: Mapping[str, str] = {
     **_SERVICE,
     "--autoscale VALUE": "the number of processes is fixed; give it with -c",
     "--time-limit VALUE": "give time_limit to the tasks, or set task_time_limit for those that do not say",
-    "--soft-time-limit VALUE": "there is none; give time_limit to the tasks, which ends the job's process",
+    "--soft-time-limit VALUE": "give soft_time_limit to the tasks, or set task_soft_time_limit",
     "--max-memory-per-child VALUE": "memory is not watched yet; replace processes with --max-jobs",
     "-X, --exclude-queues VALUE": "name the queues to serve with -Q",
     "-I, --include VALUE": "name the modules in the application: Celery(include=[...]), or with -A",

@@ -121,6 +121,7 @@ def options_of(job: Job) -> Mapping[str, Any]:
         return {"unreadable": str(error)}
     return {
         "time_limit": options.time_limit,
+        "soft_time_limit": options.soft_time_limit,
         "headers": dict(options.headers),
         "root_id": options.root_id or job.id,
         "parent_id": options.parent_id,

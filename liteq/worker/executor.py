@@ -38,6 +38,7 @@ from liteq.transport import Transport
 from liteq.worker.acts import AttemptActs
 from liteq.worker.faults import insecure, left_open, time_limit_of, unreadable, unwritable
 from liteq.worker.log import JobLog
+from liteq.worker.soft import run_limited
 
 __all__ = ["Call", "Executor", "Plan", "Ready", "call_here"]
 
@@ -51,6 +52,7 @@ class Plan(NamedTuple):
     function: Callable[..., Any]
     policy: RetryPolicy
     time_limit: float | None
+    soft_time_limit: float | None
     signer: Signer | None
 
 
@@ -61,6 +63,8 @@ class Ready(NamedTuple):
     codec: Codec
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+    soft: float | None
+    """Seconds after which its task is told that its time is over; None for never."""
     began: float
     """When it was received, on the monotonic clock; 0.0 where nobody asks."""
 
@@ -133,7 +137,10 @@ class Executor:
         acts = AttemptActs(self, job)
         token = push_request(self.request_of(job, ready), acts)
         try:
-            value = self._call(job, ready.plan.function, ready.args, ready.kwargs)
+            if ready.soft is None:
+                value = self._call(job, ready.plan.function, ready.args, ready.kwargs)
+            else:
+                value = run_limited(ready.soft, ready.plan.function, ready.args, ready.kwargs)
         # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
         except BaseException as error:
             return self.raised(job, ready, acts, error)
@@ -161,12 +168,14 @@ class Executor:
         try:
             codec = get_codec(job.codec)
             args, kwargs = decode_call(codec, job.payload)
+            soft = plan.soft_time_limit
             if job.options is not None:
-                decode_options(job.options)
+                given = decode_options(job.options).soft_time_limit
+                soft = soft if given is None else given
         # Not only DecodingError: a codec of the user's own may raise anything, an exit too.
         except BaseException as error:
             return self._failed(job, plan, unreadable(job, error))
-        return Ready(plan, codec, args, kwargs, began)
+        return Ready(plan, codec, args, kwargs, soft, began)
 
     def request_of(self, job: Claim, ready: Ready) -> Callable[[], Request]:
         """Return what makes the request that the task sees."""
@@ -176,7 +185,7 @@ class Executor:
             ready.args,
             ready.kwargs,
             hostname=self._hostname,
-            time_limit=ready.plan.time_limit,
+            limits=(ready.plan.soft_time_limit, ready.plan.time_limit),
         )
 
     def returned(self, job: Claim, ready: Ready, acts: AttemptActs, value: object) -> Transition | None:
@@ -312,7 +321,8 @@ def _encode_result(codec: Codec, value: object) -> bytes:
 
 def _plan(task: Task[..., Any]) -> Plan:
     function = partial(task.fn, task) if task.bind else task.fn
-    return Plan(function, task.policy, task.time_limit, task.store.settings.signer)
+    limits = task.time_limit, task.soft_time_limit
+    return Plan(function, task.policy, *limits, task.store.settings.signer)
 
 
 def _moment(due: object) -> float:

@@ -316,7 +316,7 @@ def test_what_the_application_cannot_take_is_refused(make: Make, name: str):
         ("liteq.celery", "bin"),
         ("liteq.celery", "contrib"),
         ("liteq.celery.canvas", "chord"),
-        ("liteq.celery.exceptions", "SoftTimeLimitExceeded"),
+        ("liteq.celery.exceptions", "ChordError"),
         ("liteq.celery.result", "GroupResult"),
         ("liteq.celery.signals", "task_failure"),
     ],

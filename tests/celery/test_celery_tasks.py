@@ -13,7 +13,12 @@ import liteq
 from liteq import ConfigurationError, DuplicateTaskError, LiteqWarning, NotSupportedError
 from liteq.celery import Celery, Task
 from liteq.celery.app.task import ABSENT_ATTRIBUTES, HOOKS
-from liteq.celery.exceptions import MaxRetriesExceededError, NotRegistered, Retry
+from liteq.celery.exceptions import (
+    MaxRetriesExceededError,
+    NotRegistered,
+    Retry,
+    SoftTimeLimitExceeded,
+)
 from liteq.celery.options import CALL_REFUSED, CALL_SILENT, TASK_REFUSED, TASK_SILENT, TASK_WITHOUT_EFFECT
 from liteq.celery.request import ABSENT_ATTRIBUTES as ABSENT_FIELDS
 from liteq.celery.utils.log import get_task_logger
@@ -90,6 +95,16 @@ def test_settings_are_the_defaults_of_tasks(make: Make):
         (True, 9.0, 4),
         (False, 1.0, 0),
     ]
+
+
+def test_the_soft_time_limit_of_the_settings_is_for_tasks_that_it_can_reach(make: Make):
+    app = make(task_soft_time_limit=5)
+    plain = app.task(add)
+    own = app.task(name="own", soft_time_limit=1)(add)
+    short = app.task(name="short", time_limit=2)(add)
+
+    assert [app.queue.tasks[task.name].soft_time_limit for task in (plain, own, short)] == [5.0, 1.0, None]
+    assert SoftTimeLimitExceeded is liteq.SoftTimeLimitExceeded
 
 
 @pytest.mark.parametrize(

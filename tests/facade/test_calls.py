@@ -270,7 +270,8 @@ def test_headers_that_cannot_be_encoded_are_refused(queue, add):
 
 
 def test_an_option_given_as_none_is_an_option_not_given(queue, add):
-    names = ["countdown", "eta", "expires", "queue", "priority", "task_id", "headers", "time_limit"]
+    names = ["countdown", "eta", "expires", "queue", "priority", "task_id", "headers"]
+    names += ["time_limit", "soft_time_limit"]
     add.apply_async((1,), **dict.fromkeys(names))
     assert only(queue).queue == "default"
 
@@ -280,7 +281,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(add):
         add.apply_async((1,), countdwn=5)
 
 
-@pytest.mark.parametrize("option", ["link", "link_error", "soft_time_limit", "compression", "retry_policy"])
+@pytest.mark.parametrize("option", ["link", "link_error", "compression", "retry_policy"])
 def test_an_option_of_celerys_that_is_not_built_is_refused_by_name(queue, add, option):
     with pytest.raises(NotSupportedError, match=f"'{option}'"):
         add.apply_async((1,), **{option: 1})
@@ -306,6 +307,7 @@ def test_the_same_task_id_returns_the_unfinished_job_and_stores_nothing_new(queu
         headers=st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.binary()),
         root_id=st.none() | st.text(min_size=1),
         parent_id=st.none() | st.text(min_size=1),
+        soft_time_limit=st.none() | st.floats(0.001, 1e9),
     )
 )
 def test_the_options_that_travel_with_a_job_come_out_as_they_went_in(options):
@@ -322,6 +324,8 @@ def test_the_options_that_travel_with_a_job_come_out_as_they_went_in(options):
         {"t": float("inf")},
         {"t": float("nan")},
         {"t": 2**70},
+        {"s": "abc"},
+        {"s": 0},
         {"h": 1},
         {"h": {1: "a"}},
         {"r": 5},
@@ -342,11 +346,13 @@ def test_a_job_with_nothing_to_say_carries_no_options(queue, add):
     assert encode_options(JobOptions()) is None
 
 
-def test_time_limit_and_headers_travel_with_the_job(tmp_path):
+def test_time_limits_and_headers_travel_with_the_job(tmp_path):
     with Queue(tmp_path / "queue.db") as queue:
-        queue.task(name="t")(lambda: None).apply_async(time_limit=2.5, headers={"trace": "t"})
+        queue.task(name="t")(lambda: None).apply_async(
+            time_limit=2.5, soft_time_limit=1.5, headers={"trace": "t"}
+        )
         options = decode_options(only(queue).options)
-    assert (options.time_limit, options.headers) == (2.5, {"trace": "t"})
+    assert (options.time_limit, options.soft_time_limit, options.headers) == (2.5, 1.5, {"trace": "t"})
 
 
 # ---- the task's own options ------------------------------------------------------------------------------
@@ -412,7 +418,7 @@ def test_a_value_that_a_task_option_cannot_have_is_refused(queue, options):
     assert queue.tasks == {}
 
 
-@pytest.mark.parametrize("option", ["rate_limit", "compression", "soft_time_limit", "base", "acks_late"])
+@pytest.mark.parametrize("option", ["rate_limit", "compression", "base", "acks_late"])
 def test_a_task_option_of_celerys_that_is_not_built_is_refused_by_name(queue, option):
     with pytest.raises(NotSupportedError, match=f"'{option}'"):
         queue.task(**{option: 1})

@@ -52,7 +52,7 @@ def test_a_plain_call_is_called_directly(task):
 
 
 def test_a_claim_becomes_a_request_with_aware_times():
-    request = Request.of(CLAIM, [1], {"y": 2}, hostname="w@h", time_limit=9.0)
+    request = Request.of(CLAIM, [1], {"y": 2}, hostname="w@h", limits=(None, 9.0))
     assert (request.id, request.task, request.args, request.kwargs) == ("id-1", "t", [1], {"y": 2})
     assert (request.retries, request.attempt, request.queue, request.priority) == (2, 3, "q", 4)
     assert (request.eta, request.expires) == (datetime.fromtimestamp(1.5, UTC), None)
@@ -63,7 +63,7 @@ def test_a_claim_becomes_a_request_with_aware_times():
 
 def test_what_travelled_with_the_job_is_in_the_request():
     options = encode_options(JobOptions(2.5, {"a": 1}, "root", "parent"))
-    request = Request.of(CLAIM._replace(options=options), [], {}, time_limit=9.0)
+    request = Request.of(CLAIM._replace(options=options), [], {}, limits=(None, 9.0))
     assert (request.timelimit, request.headers) == ((None, 2.5), {"a": 1})
     assert (request.root_id, request.parent_id) == ("root", "parent")
 

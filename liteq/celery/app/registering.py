@@ -132,6 +132,9 @@ class TaskRegistration:
             **route_of(task.name, conf.task_routes),
         }
         options = {**{name: value for name, value in defaults.items() if value is not None}, **options}
+        hard, soft = options.get("time_limit"), conf.task_soft_time_limit
+        if soft is not None and (hard is None or soft < hard):
+            options.setdefault("soft_time_limit", soft)
         register: Any = queue.task(**options)
         register(runner_of(task))
 

@@ -28,7 +28,6 @@ ABSENT_ATTRIBUTES = {
     "start_strategy": "liteq's worker is another one.",
     "signature_from_request": "a retried job keeps its arguments.",
     "rate_limit": "rate limits are not built yet.",
-    "soft_time_limit": "use time_limit, which ends the job's process.",
 }
 """What Celery's tasks have and these lack, each with what to do instead."""
 
@@ -58,6 +57,7 @@ class Task(Bound):
     default_retry_delay: Any = 180
     ignore_result: Any = None
     time_limit: Any = None
+    soft_time_limit: Any = None
     _app: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

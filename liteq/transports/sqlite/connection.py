@@ -32,7 +32,7 @@ from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
 from liteq.transports.sqlite.user_connection import LentConnection, UserConnection
 
-__all__ = ["Database", "Unit"]
+__all__ = ["Database", "Unit", "Write"]
 
 
 class Unit:

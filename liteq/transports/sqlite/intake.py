@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from liteq.errors import LiteqError
+from liteq.errors import LiteqError, SoftTimeLimitExceeded
 from liteq.job import NewJob
-from liteq.transports.sqlite.connection import Database, Unit
+from liteq.transports.sqlite.connection import Database, Unit, Write
 
 __all__ = ["Intake"]
 
@@ -145,6 +145,10 @@ class Intake:
             with write as unit:
                 for entry in entries:
                     entry.stored = self._insert(unit, entry.jobs, entry.now)
+        except SoftTimeLimitExceeded:
+            # Raised into this thread because its task runs for too long; the jobs are not to blame.
+            self._note_end(write, entries)
+            raise
         except OWN_FAULT as error:
             if write.unit is not None and len(entries) > 1:
                 for entry in entries:
@@ -153,11 +157,15 @@ class Intake:
             for entry in entries:
                 entry.error, entry.done = error, True
         except BaseException:
-            if write.unit is not None and write.unit.committed:
-                for entry in entries:
-                    entry.done = True
+            self._note_end(write, entries)
             raise
         else:
+            for entry in entries:
+                entry.done = True
+
+    def _note_end(self, write: Write, entries: Sequence[_Entry]) -> None:
+        """Note what is stored all the same, where an exception has come from outside."""
+        if write.unit is not None and write.unit.committed:
             for entry in entries:
                 entry.done = True
 
