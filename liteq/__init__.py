@@ -20,11 +20,13 @@ from __future__ import annotations
 from liteq.calls.request import Request
 from liteq.canvas import Signature
 from liteq.codec import register_codec, register_type
+from liteq.drained import Drained
 from liteq.errors import (
     CodecError,
     ConfigurationError,
     DecodingError,
     DescriptorsLostError,
+    DrainTimeoutError,
     DuplicateScheduleError,
     DuplicateTaskError,
     EncodingError,
@@ -80,6 +82,8 @@ __all__ = [
     "ConfigurationError",
     "DecodingError",
     "DescriptorsLostError",
+    "DrainTimeoutError",
+    "Drained",
     "DuplicateScheduleError",
     "DuplicateTaskError",
     "EncodingError",

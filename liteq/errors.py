@@ -30,6 +30,7 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     ├── LeaseLostError (RuntimeError)        another worker has the job by now; nothing was written
     ├── SyncSubtaskError (RuntimeError)      `get()` inside a task
     ├── ResultTimeoutError (TimeoutError)    `get(timeout=)` ran out; also `liteq.TimeoutError`
+    ├── DrainTimeoutError (TimeoutError)     `q.drain(timeout=)` ran out
     ├── ResultExpired (LookupError)          the result was kept, and is gone
     ├── WorkerError (RuntimeError)           workers could not start or go on
     └── TaskError                            how a job ended, as `get()` raises it
@@ -51,6 +52,7 @@ __all__ = [
     "ConfigurationError",
     "DecodingError",
     "DescriptorsLostError",
+    "DrainTimeoutError",
     "DuplicateScheduleError",
     "DuplicateTaskError",
     "EncodingError",
@@ -209,6 +211,10 @@ class SyncSubtaskError(LiteqError, RuntimeError):
 
 class ResultTimeoutError(LiteqError, TimeoutError):
     """The job was not done within `get(timeout=)` seconds; it goes on, and may be waited for again."""
+
+
+class DrainTimeoutError(LiteqError, TimeoutError):
+    """`q.drain(timeout=...)` ran out before everything had run; what ran is stored, and the rest waits."""
 
 
 class ResultExpired(LiteqError, LookupError):

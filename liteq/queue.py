@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cas
 from liteq.app.bulk import enqueue_signatures
 from liteq.app.conf import QueueSettings, SigningKey, TaskOptions, TaskSettings, queue_settings
 from liteq.app.declaring import Declarations
+from liteq.app.draining import Draining, queue_names
 from liteq.app.elsewhere import task_elsewhere
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
@@ -60,7 +61,7 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-class Queue(PeriodicWork):
+class Queue(PeriodicWork, Draining):
     """A task queue on one SQLite file: registers tasks, enqueues their calls, and reads results.
 
     Making one touches no file; it is opened at first use, and again in a forked child. It may be used
@@ -88,7 +89,6 @@ class Queue(PeriodicWork):
             accepted. Keys stay in this process: each program and worker has to have them.
 
     Attributes:
-        settings: the settings, checked.
         registry: the tasks by name.
         store: the hold on the transport.
         declarations: the recurring work that is declared with it.
@@ -116,7 +116,7 @@ class Queue(PeriodicWork):
         file_mode: int = 0o600,
         signing_key: SigningKey = None,
     ) -> None:
-        self.settings = queue_settings(
+        settings = queue_settings(
             url,
             durability=durability,
             serializer=serializer,
@@ -132,10 +132,15 @@ class Queue(PeriodicWork):
             file_mode=file_mode,
             signing_key=signing_key,
         )
-        get_codec(self.settings.serializer)
+        get_codec(settings.serializer)
         self.registry = Registry()
-        self.store = Store(self.settings, _open)
+        self.store = Store(settings, _open)
         self.declarations = Declarations(self.store, self.registry, self)
+
+    @property
+    def settings(self) -> QueueSettings:
+        """The settings, checked."""
+        return self.store.settings
 
     @property
     def url(self) -> str:
@@ -304,8 +309,6 @@ class Queue(PeriodicWork):
         refuse_while_importing("start_workers()")
         if self.settings.eager:
             raise NotSupportedError("An eager queue needs no workers: it runs tasks at once in the caller.")
-        if isinstance(queues, str):
-            raise ConfigurationError(f"queues must be a list of queue names, not {queues!r}.")
         # Imported here because programs that only enqueue have no use for it.
         from liteq.app.starting import start_workers
 
@@ -314,7 +317,7 @@ class Queue(PeriodicWork):
             self.store,
             self.registry,
             count=(os.cpu_count() or 1) if n is None else check_whole("n", n, least=1),
-            queues=None if queues is None else tuple(check_name("queues", each) for each in queues),
+            queues=queue_names(queues),
             loglevel=_level(loglevel),
             name=check_name("name", name),
             beat=check_flag("beat", beat),

@@ -83,7 +83,7 @@ class AsyncResult(Generic[R]):
         job = self._read()
         if job is None:
             return self._ignored
-        return job.finished or _has_lapsed(job)
+        return job.finished or self._has_lapsed(job)
 
     def successful(self) -> bool:
         """Tell whether the job ended SUCCESS."""
@@ -186,7 +186,7 @@ class AsyncResult(Generic[R]):
                         f"be waited for again."
                     )
                 if job is not None and job.holder is None and job.expires is not None:
-                    pause = min(pause, max(0.001, job.expires - time.time()))
+                    pause = min(pause, max(0.001, job.expires - self._store.clock.wall()))
                 listener.wait(pause)
         finally:
             listener.close()
@@ -194,14 +194,14 @@ class AsyncResult(Generic[R]):
     def _is_over(self, job: Job | None) -> bool:
         if job is None:
             return self._ignored or self._was_discarded()
-        return job.finished or _has_lapsed(job)
+        return job.finished or self._has_lapsed(job)
 
     def _was_discarded(self) -> bool:
         if self._seen:
             return True
         made = id_time(self.id)
         kept = self._store.settings.result_expires
-        return made is not None and kept > 0 and made + kept < time.time()
+        return made is not None and kept > 0 and made + kept < self._store.clock.wall()
 
     def _outcome(self, job: Job | None, propagate: bool) -> R:
         if job is None:
@@ -235,7 +235,7 @@ class AsyncResult(Generic[R]):
                 f"Job {self.id}: revoke(terminate=True) is not built yet; "
                 f"a task's time_limit ends a job that runs too long."
             )
-        return self._store.transport().revoke([self.id], time.time(), REVOKED_BY_CALLER)[0]
+        return self._store.transport().revoke([self.id], self._store.clock.wall(), REVOKED_BY_CALLER)[0]
 
     def forget(self) -> bool:
         """Drop the job's record; one that still runs or waits will leave none when it is finished.
@@ -254,10 +254,15 @@ class AsyncResult(Generic[R]):
             self._ignored = job.ignore_result
         return job
 
+    def _has_lapsed(self, job: Job) -> bool:
+        """Tell whether a waiting job's `expires` has passed, though nobody has swept it yet."""
+        waits = not job.finished and job.holder is None
+        return waits and job.expires is not None and job.expires <= self._store.clock.wall()
+
     def _state(self, job: Job | None) -> str:
         if job is None:
             return SUCCESS if self._ignored else PENDING
-        return REVOKED if _has_lapsed(job) else job.state
+        return REVOKED if self._has_lapsed(job) else job.state
 
     def _content(self, job: Job, state: str) -> Any:
         if state == REVOKED:
@@ -305,12 +310,6 @@ class EagerResult(AsyncResult[R]):
 
     def _read(self) -> Job | None:
         return self._job
-
-
-def _has_lapsed(job: Job) -> bool:
-    """Tell whether a waiting job's `expires` has passed, though nobody has swept it yet."""
-    waits = not job.finished and job.holder is None
-    return waits and job.expires is not None and job.expires <= time.time()
 
 
 def _failed(job: Job, may_import: bool = False) -> tuple[BaseException, str | None] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial, update_wrapper
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast
@@ -163,7 +162,7 @@ class Task(Bound, Generic[P, R]):
             NotSupportedError: the queue is not a file.
         """
         transport = join_point(self.store, connection)
-        publish = partial(self._publish_on, partial(enqueue_on, transport, connection))
+        publish = partial(self._publish_on, partial(enqueue_on, transport, connection, self.store.clock))
         return Calling(self, publish, self._placement, self.place)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
@@ -213,7 +212,7 @@ class Task(Bound, Generic[P, R]):
             placement
         )
         if countdown is not None or expires_in is not None:
-            now = time.time()
+            now = self.store.clock.wall()
             eta = eta if countdown is None else now + countdown
             expires = expires if expires_in is None else now + expires_in
         if current() is not None:
@@ -250,7 +249,7 @@ class Task(Bound, Generic[P, R]):
         store = self.store
         if store.settings.eager:
             return self.run_eagerly(job)
-        stored = store.transport().enqueue((job,), time.time())
+        stored = store.transport().enqueue((job,), store.clock.wall())
         return AsyncResult(job.id, store, not store.in_transaction(), stored[0] and job.ignore_result)
 
     def _publish_on(

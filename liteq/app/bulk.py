@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -62,7 +61,7 @@ def _task_of(signature: Signature[AsyncResult[R]], store: Store) -> Task[..., R]
 
 
 def _stored(store: Store, jobs: list[NewJob]) -> list[AsyncResult[R]]:
-    stored = store.transport().enqueue(jobs, time.time())
+    stored = store.transport().enqueue(jobs, store.clock.wall())
     seen = not store.in_transaction()
     return [
         AsyncResult(job.id, store, seen, is_new and job.ignore_result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
@@ -55,7 +54,7 @@ class Changing:
         Raises:
             LiteqError: as `Schedules.change`.
         """
-        zone, now = self._store.settings.timezone, time.time()
+        zone, now = self._store.settings.timezone, self._store.clock.wall()
         policies, call, form = split_options(CHANGE, options)
         before = decode_policy(record.policy)
         given = make_policy(CHANGE, policies, zone)._asdict()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
-from liteq.app.conf import QueueSettings
 from liteq.app.declaring import Declarations
 from liteq.app.queue_conf import QueueConf
 from liteq.app.schedules import Schedules
@@ -25,13 +24,11 @@ class PeriodicWork:
     """What `Queue` has for recurring work.
 
     Attributes:
-        settings: the queue's settings.
         registry: the queue's tasks.
         store: the queue's hold on its store.
         declarations: the recurring work that is declared with it.
     """
 
-    settings: QueueSettings
     registry: Registry
     store: Store
     declarations: Declarations
@@ -104,7 +101,7 @@ class PeriodicWork:
 
     @cached_property
     def _conf(self) -> QueueConf:
-        return QueueConf(self.settings, self.declarations)
+        return QueueConf(self.store.settings, self.declarations)
 
     @property
     def on_after_configure(self) -> Signal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -145,7 +144,7 @@ class Schedules:
         """Return the record of recurring work that begins now."""
         refuse_custom(what, work.schedule)
         template = make_template(self._store, work, self._task(work))
-        policy, now = template.completed(work.policy), time.time()
+        policy, now = template.completed(work.policy), self._store.clock.wall()
         schedule = begun(work.schedule, now)
         next_run = next_tick(schedule, policy, now)
         if next_run is None:
@@ -230,7 +229,7 @@ class Schedules:
                 return replace(record, paused=False) if record.paused else record
             if not record.paused and record.broken is None:
                 return record
-            tick = self._changing.next_run(record, time.time())
+            tick = self._changing.next_run(record, self._store.clock.wall())
             return replace(record, paused=False, broken=None, next_run=tick)
 
         return self._update(name, resumed)
@@ -250,7 +249,7 @@ class Schedules:
             raise ScheduleError(f"Schedule {name!r} cannot run: {record.broken or 'its call is not known.'}")
         signer = self._changing.signer(record, "run")
         options = decode_options(job.options)
-        expires, now = decode_policy(record.policy).expires, time.time()
+        expires, now = decode_policy(record.policy).expires, self._store.clock.wall()
         job = job._replace(
             id=new_id(),
             expires=None if expires is None else now + expires,

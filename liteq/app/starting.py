@@ -10,7 +10,8 @@ from functools import partial
 from liteq.app.conf import QueueSettings
 from liteq.app.opening import open_for_workers
 from liteq.app.store import Store
-from liteq.errors import ConfigurationError
+from liteq.clock import SystemClock
+from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import WorkerInfo
 from liteq.registry import Registry
 from liteq.transport import Transport
@@ -32,6 +33,7 @@ def start_workers(
     beat: bool,
 ) -> Workers:
     """Start workers for a store that know the tasks of a registry; see `Queue.start_workers`."""
+    _refuse_manual(store)
     settings = store.settings
     hostname = f"{name}@{socket.gethostname()}"
     code = _code(store, registry) if beat else None
@@ -55,11 +57,20 @@ def start_workers(
 
 def start_scheduler(store: Store, registry: Registry) -> Workers:
     """Start a scheduler for a store; see `Queue.start_scheduler`."""
+    _refuse_manual(store)
     code = _code(store, registry)
     if not store.crosses_processes:
         return RunningScheduler(store.transport(), code, store.settings.url)
     transport = _opener(store.settings)()
     return RunningScheduler(transport, code, store.settings.url, transport.close)
+
+
+def _refuse_manual(store: Store) -> None:
+    if not isinstance(store.clock, SystemClock):
+        raise NotSupportedError(
+            f"The queue {store.settings.url} goes by a clock that a test turns by hand, and workers and "
+            "schedulers by the machine's; run its jobs with drain(), or with the fixture liteq_worker."
+        )
 
 
 def _code(store: Store, registry: Registry) -> LoadedCode:

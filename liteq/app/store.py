@@ -10,6 +10,7 @@ from threading import Lock, get_ident
 from weakref import WeakSet, finalize
 
 from liteq.app.conf import MEMORY_URL, QueueSettings
+from liteq.clock import Clock, SystemClock
 from liteq.errors import NotSupportedError
 from liteq.job import TaskOrigin
 from liteq.transport import Transport
@@ -24,12 +25,19 @@ _inherited: list[Transport] = []
 """What a forked child got from its parent. Kept for ever: closing it would drop the parent's locks."""
 
 
+_Place = tuple[QueueSettings, Clock, Transport | None, "finalize[[], Store] | None", bool]
+"""What `Store.overridden` exchanges."""
+
+
 class Store:
     """What a queue, its tasks and its results share: the settings and the transport.
 
     Args:
         settings: the queue's settings.
         opener: opens the transport; called at first use, and again after a fork or a close.
+
+    Attributes:
+        clock: what tells the time to whoever enqueues, asks and retries here.
     """
 
     __slots__ = (
@@ -41,12 +49,14 @@ class Store:
         "_opener",
         "_origins",
         "_transport",
+        "clock",
         "crosses_processes",
         "settings",
     )
 
     def __init__(self, settings: QueueSettings, opener: Callable[[QueueSettings], Transport]) -> None:
         self.settings = settings
+        self.clock: Clock = SystemClock()
         self.crosses_processes = settings.url != MEMORY_URL
         self._opener = opener
         self._lock = Lock()
@@ -115,6 +125,37 @@ class Store:
                 self._transport.close()
                 if self.crosses_processes:
                     self._transport = None
+
+    @contextmanager
+    def overridden(self, settings: QueueSettings, clock: Clock) -> Iterator[None]:
+        """Be the hold on another store, and go by another clock, until the block ends; for tests.
+
+        Args:
+            settings: those of the other store, which is opened at first use and closed with the block; the
+                store's own settings for none.
+            clock: what tells the time inside the block.
+        """
+        if settings is self.settings:
+            before, self.clock = self.clock, clock
+            try:
+                yield
+            finally:
+                self.clock = before
+            return
+        kept = self._exchange((settings, clock, None, None, False))
+        try:
+            yield
+        finally:
+            self.close()
+            self._exchange(kept)
+
+    def _exchange(self, place: _Place) -> _Place:
+        """Take another place, and return the one that was held."""
+        with self._lock:
+            held = (self.settings, self.clock, self._transport, self._closer, self._lost_in_fork)
+            self.settings, self.clock, self._transport, self._closer, self._lost_in_fork = place
+            self.crosses_processes = self.settings.url != MEMORY_URL
+        return held
 
     def in_transaction(self) -> bool:
         """Tell whether this thread is inside `Queue.transaction`: what it enqueues may yet be undone."""

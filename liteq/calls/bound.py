@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -173,7 +172,7 @@ class Bound:
         if countdown is None:
             countdown = self.policy.default_retry_delay
         seconds = check_seconds("countdown", countdown)
-        return time.time() + seconds, f"Retry in {seconds:g}s"
+        return self.store.clock.wall() + seconds, f"Retry in {seconds:g}s"
 
 
 def _acts() -> Acts | None:

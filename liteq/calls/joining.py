@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
+from liteq.clock import Clock
 from liteq.errors import NotSupportedError
 from liteq.job import NewJob
 
@@ -44,6 +44,8 @@ def join_point(store: Store, connection: user_connection.Connection) -> JoinsCon
     return transport
 
 
-def enqueue_on(transport: JoinsConnections, connection: user_connection.Connection, job: NewJob) -> bool:
+def enqueue_on(
+    transport: JoinsConnections, connection: user_connection.Connection, clock: Clock, job: NewJob
+) -> bool:
     """Store one job through the connection; False if an unfinished job has its id already."""
-    return transport.enqueue_on(connection, (job,), time.time())[0]
+    return transport.enqueue_on(connection, (job,), clock.wall())[0]

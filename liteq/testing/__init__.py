@@ -1,8 +1,9 @@
-"""Tools for tests: a clock turned by hand, and the suite and the model that hold a transport to its port.
+"""Tools for tests of your tasks, and the suite and the model that hold a transport to its port.
 
-`ManualClock` needs nothing. `TransportContract` needs pytest and `transport_machine` needs hypothesis as
-well; both come with `pip install "liteq-queue[test]"` and are imported when they are asked for. Under
-mypy import them from `liteq.testing.contract` and `liteq.testing.model`, where they have types.
+`ManualClock` and `override_queue` need nothing. `TransportContract` needs pytest, and `TaskMachine` and
+`transport_machine` need hypothesis; both come with `pip install "liteq-queue[test]"` and are imported when
+they are asked for. Under mypy import from `liteq.testing.overriding`, `liteq.testing.task_machine`,
+`liteq.testing.contract` and `liteq.testing.model`, where these names have types.
 
 A transport of your own is tested with::
 
@@ -23,17 +24,26 @@ import sys
 from liteq.errors import ExtraRequiredError
 from liteq.testing.clock import ManualClock
 
-__all__ = ["ManualClock", "TransportContract", "TransportMachine", "transport_machine"]
+__all__ = [
+    "ManualClock",
+    "TaskMachine",
+    "TransportContract",
+    "TransportMachine",
+    "override_queue",
+    "transport_machine",
+]
 
 _LATE = {
+    "TaskMachine": "liteq.testing.task_machine",
     "TransportContract": "liteq.testing.contract",
     "TransportMachine": "liteq.testing.model",
+    "override_queue": "liteq.testing.overriding",
     "transport_machine": "liteq.testing.model",
 }
 
 if (_pytest := sys.modules.get("pytest")) is not None:
     # Without this, pytest explains only the asserts of test modules, and not those of the contract.
-    _pytest.register_assert_rewrite(*sorted(set(_LATE.values())))
+    _pytest.register_assert_rewrite(*sorted(set(_LATE.values()) - {"liteq.testing.overriding"}))
 
 
 def __getattr__(name: str) -> object:
