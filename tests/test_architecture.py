@@ -64,6 +64,8 @@ PLACES: dict[str, int] = {
     "liteq.app.starting": QUEUE,
     "liteq.queue": QUEUE,
     "liteq.testing.overriding": QUEUE,
+    "liteq.testing.plugin": QUEUE,
+    "liteq.testing.worker": QUEUE,
     "liteq": ROOT,
     "liteq.bench": FACE,
     "liteq.celery": FACE,

@@ -27,6 +27,7 @@ from liteq.testing.clock import ManualClock
 __all__ = [
     "ManualClock",
     "TaskMachine",
+    "TestWorker",
     "TransportContract",
     "TransportMachine",
     "override_queue",
@@ -35,6 +36,7 @@ __all__ = [
 
 _LATE = {
     "TaskMachine": "liteq.testing.task_machine",
+    "TestWorker": "liteq.testing.worker",
     "TransportContract": "liteq.testing.contract",
     "TransportMachine": "liteq.testing.model",
     "override_queue": "liteq.testing.overriding",
@@ -43,7 +45,9 @@ _LATE = {
 
 if (_pytest := sys.modules.get("pytest")) is not None:
     # Without this, pytest explains only the asserts of test modules, and not those of the contract.
-    _pytest.register_assert_rewrite(*sorted(set(_LATE.values()) - {"liteq.testing.overriding"}))
+    _pytest.register_assert_rewrite(
+        "liteq.testing.contract", "liteq.testing.model", "liteq.testing.task_machine"
+    )
 
 
 def __getattr__(name: str) -> object:
