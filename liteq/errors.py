@@ -22,11 +22,13 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     │   ├── NotAQueueError                   not a database, or another program's
     │   ├── NewerStoreError                  made by a newer liteq
     │   ├── StoreReplacedError               the file, or its folder, was deleted or replaced in use
+    │   ├── StoreMovedError                  what it kept is, or is being moved, elsewhere
     │   ├── DescriptorsLostError             other code in this process has closed the file's descriptors
     │   ├── StoreFullError                   the disk is full
     │   └── StoreBusyError (TimeoutError)    the write lock was not free in time
     │       └── StoreUnreachableError (ConnectionError)  the server did not serve in time
     ├── NotSupportedError (RuntimeError)     not built, or not possible on this transport
+    ├── MoveRefusedError (RuntimeError)      a store cannot be moved now, or not to that target
     ├── LeaseLostError (RuntimeError)        another worker has the job by now; nothing was written
     ├── SyncSubtaskError (RuntimeError)      `get()` inside a task
     ├── ResultTimeoutError (TimeoutError)    `get(timeout=)` ran out; also `liteq.TimeoutError`
@@ -63,6 +65,7 @@ __all__ = [
     "LiteqError",
     "LiteqWarning",
     "MaxRetriesExceededError",
+    "MoveRefusedError",
     "NewerStoreError",
     "NotAQueueError",
     "NotSupportedError",
@@ -79,6 +82,7 @@ __all__ = [
     "StoreBusyError",
     "StoreError",
     "StoreFullError",
+    "StoreMovedError",
     "StoreReplacedError",
     "StoreUnavailableError",
     "StoreUnreachableError",
@@ -181,6 +185,10 @@ class StoreReplacedError(StoreError):
     """The file, or the folder beside it, was deleted, emptied or replaced while it was in use."""
 
 
+class StoreMovedError(StoreError):
+    """What the queue kept was moved to another store, or is being moved; the message says where to."""
+
+
 class DescriptorsLostError(StoreError):
     """Other code in this process has closed or replaced descriptors that the queue is written through."""
 
@@ -199,6 +207,10 @@ class StoreUnreachableError(StoreBusyError, ConnectionError):
 
 class NotSupportedError(LiteqError, RuntimeError):
     """Not built yet, or not possible on this transport."""
+
+
+class MoveRefusedError(LiteqError, RuntimeError):
+    """A store cannot be moved now, or not to that target; the message says what is in the way."""
 
 
 class LeaseLostError(LiteqError, RuntimeError):

@@ -53,6 +53,7 @@ from liteq.job import (
     WorkerInfo,
     WorkerRecord,
 )
+from liteq.move_store import MoveStore
 from liteq.schedule_store import ScheduleStore
 
 __all__ = ["EXPIRED", "PURGED", "Listener", "RunningSlot", "Transport"]
@@ -110,10 +111,10 @@ class RunningSlot(Protocol):
         """Give up the slot; idempotent."""
 
 
-class Transport(ScheduleStore):
+class Transport(ScheduleStore, MoveStore):
     """Stores jobs and hands them out under leases; see the module's text for the rules.
 
-    What it does for schedules is in `liteq.schedule_store`.
+    What it does for schedules is in `liteq.schedule_store`, and for moves in `liteq.move_store`.
     """
 
     url: str
@@ -324,7 +325,8 @@ class Transport(ScheduleStore):
     def lead(self, office: str = "upkeep") -> AbstractContextManager[bool]:
         """Try to become the one holder of an office of this store; True inside the block if that worked.
 
-        The offices are `upkeep` (the maintainer) and `scheduler`. Who dies, or leaves the block, gives it up.
+        The offices are `upkeep` (the maintainer), `scheduler` and `move`. Who dies, or leaves the block,
+        gives it up.
         """
 
     @abstractmethod

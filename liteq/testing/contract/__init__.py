@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from liteq.testing.contract.ending import EndingContract
 from liteq.testing.contract.leasing import LeasingContract
+from liteq.testing.contract.moving import MovingContract
 from liteq.testing.contract.producing import ProducingContract
 from liteq.testing.contract.reading import ReadingContract
 from liteq.testing.contract.recovering import RecoveringContract
@@ -27,5 +28,6 @@ class TransportContract(
     ReadingContract,
     WakingContract,
     SchedulingContract,
+    MovingContract,
 ):
     """Everything that a transport promises; override `transport`, and `reopen` where that is possible."""

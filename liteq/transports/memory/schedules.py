@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from liteq.schedule_store import REPLACED, ScheduleStore
 from liteq.states import REVOKED
 from liteq.timetable import Firing, ScheduleRecord
+from liteq.transports.memory.moving import Closable
 from liteq.transports.memory.stations import Stations
 
 __all__ = ["KeptSchedules"]
 
 
-class KeptSchedules(ScheduleStore):
+class KeptSchedules(Closable, ScheduleStore):
     """The schedules of one memory store."""
 
-    _verb: Callable[[], AbstractContextManager[Stations]]
     _note_origin: Callable[[str], None]
 
     def schedules(self, names: Sequence[str] | None = None) -> list[ScheduleRecord]:
@@ -26,7 +25,7 @@ class KeptSchedules(ScheduleStore):
             return [kept[name] for name in sorted(kept) if names is None or name in names]
 
     def save_schedules(self, records: Sequence[ScheduleRecord]) -> list[bool]:
-        with self._verb() as stations:
+        with self._change() as stations:
             saved = [_save(stations, record) for record in records]
             for record, done in zip(records, saved, strict=True):
                 if done and record.job is not None:
@@ -34,7 +33,7 @@ class KeptSchedules(ScheduleStore):
             return saved
 
     def remove_schedules(self, names: Sequence[str], seen: Sequence[int] | None = None) -> list[bool]:
-        with self._verb() as stations:
+        with self._change() as stations:
             revisions = [None] * len(names) if seen is None else seen
             removed = [_remove(stations, *which) for which in zip(names, revisions, strict=True)]
             stations.rescheduled |= any(removed)
@@ -50,7 +49,7 @@ class KeptSchedules(ScheduleStore):
             return [stations.schedules[name] for _, name in due[:limit]]
 
     def fire(self, firings: Sequence[Firing], now: float) -> list[bool]:
-        with self._verb() as stations:
+        with self._change() as stations:
             fired = [_advance(stations, firing.schedule) for firing in firings]
             counting = [firing for firing, counts in zip(firings, fired, strict=True) if counts]
             # All of them before the new jobs, one of which may have the id of one that gives way.

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from liteq.job import DEFAULT_RESULT_EXPIRES, Claim, Job, NewJob, Running, WorkerInfo
+from liteq.job import DEFAULT_RESULT_EXPIRES, Claim, Job, NewJob, Running, WorkerInfo, WorkerRecord
+from liteq.moving import MoveMark
 from liteq.states import PENDING, STARTED
 from liteq.timetable import ScheduleRecord
 
@@ -175,6 +176,8 @@ class Stations:
         discarding: the finished ones that are not kept for ever, by the end of their keeping time.
         workers: the workers by holder number.
         schedules: the schedules by name.
+        mark: the move for which it is closed; None while it is open.
+        progress: how far each move to it has come, by the move's id.
         woken: queue names of jobs that have become ready, or will within a second; the transport clears it.
         ended: ids of jobs that have finished; the transport clears it.
         rescheduled: whether schedules were saved or removed; the transport clears it.
@@ -189,6 +192,8 @@ class Stations:
         self.discarding = Ordered(_discard_order)
         self.workers: dict[int, Worker] = {}
         self.schedules: dict[str, ScheduleRecord] = {}
+        self.mark: MoveMark | None = None
+        self.progress: dict[str, bytes] = {}
         self.woken: set[str] = set()
         self.ended: set[str] = set()
         self.rescheduled = False
@@ -208,6 +213,19 @@ class Stations:
         self.jobs[job.id] = record
         self._enter_waiting(record, now)
         return True
+
+    def take_in(self, record: Record) -> None:
+        """Add a record that has stood in another store, where it says that it stands."""
+        self._last_seq += 1
+        record.seq = self._last_seq
+        self.jobs[record.new.id] = record
+        if record.waiting:
+            self._stand(record)
+            self.woken.add(record.new.queue)
+        else:
+            self.ended.add(record.new.id)
+            if record.discard is not None:
+                self.discarding.add(record)
 
     def put_back(self, record: Record, due: float, now: float) -> None:
         """Let a record wait for `due`, wherever it was."""
@@ -237,9 +255,13 @@ class Stations:
             self.discarding.add(record)
 
     def discard(self, record: Record) -> None:
-        """Drop a finished record."""
+        """Drop a record that nobody holds."""
         self._leave(record)
         del self.jobs[record.new.id]
+
+    def records(self) -> list[WorkerRecord]:
+        """Describe the workers, and those that are gone and left leases."""
+        return [_as_record(holder, worker) for holder, worker in self.workers.items()]
 
     def let_go(self, holder: int) -> None:
         """Drop a worker that is not registered and holds nothing."""
@@ -249,11 +271,14 @@ class Stations:
 
     def _enter_waiting(self, record: Record, now: float) -> None:
         record.station = READY if record.due <= now else DELAYED
+        self._stand(record)
+        if record.due - now <= SOON:
+            self.woken.add(record.new.queue)
+
+    def _stand(self, record: Record) -> None:
         (self.ready if record.station == READY else self.delayed).add(record)
         if record.expires is not None:
             self.expiring.add(record)
-        if record.due - now <= SOON:
-            self.woken.add(record.new.queue)
 
     def _leave(self, record: Record) -> None:
         if record.waiting:
@@ -268,3 +293,16 @@ class Stations:
         elif record.discard is not None:
             self.discarding.remove(record)
             record.discard = None
+
+
+def _as_record(holder: int, worker: Worker) -> WorkerRecord:
+    return WorkerRecord(
+        holder=holder,
+        info=worker.info,
+        started=worker.started,
+        expires=worker.expires,
+        visibility_timeout=worker.visibility_timeout,
+        alive=worker.registered,
+        running=worker.running,
+        leases=len(worker.leased),
+    )

@@ -26,6 +26,7 @@ from liteq.job import (
 from liteq.states import FAILURE, PENDING, REVOKED, SUCCESS
 from liteq.transport import EXPIRED, PURGED, Transport
 from liteq.transports.local.listening import LocalListener
+from liteq.transports.memory.moving import KeptMoves
 from liteq.transports.memory.schedules import KeptSchedules
 from liteq.transports.memory.stations import FINISHED, Record, Stations, Worker
 from liteq.transports.memory.waking import MemorySlot
@@ -33,7 +34,7 @@ from liteq.transports.memory.waking import MemorySlot
 __all__ = ["MemoryTransport"]
 
 
-class MemoryTransport(KeptSchedules, Transport):
+class MemoryTransport(KeptSchedules, KeptMoves, Transport):
     """Jobs in the memory of this program: nothing to set up, and everything is lost at exit.
 
     Each object is a store of its own, and its workers are threads of the same program. One lock makes
@@ -49,7 +50,7 @@ class MemoryTransport(KeptSchedules, Transport):
     def __init__(self, url: str = "memory://") -> None:
         self.url = url
         self._lock = threading.Lock()
-        self._offices = {office: threading.Lock() for office in ("upkeep", "scheduler")}
+        self._offices = {office: threading.Lock() for office in ("upkeep", "scheduler", "move")}
         self._stations = Stations()
         self._last_holder = 0
         self._declared: dict[str, TaskOrigin] = {}
@@ -88,7 +89,7 @@ class MemoryTransport(KeptSchedules, Transport):
             self._declared[origin.task] = origin
 
     def enqueue(self, jobs: Sequence[NewJob], now: float) -> list[bool]:
-        with self._verb() as stations:
+        with self._change() as stations:
             stored = [stations.store(job, now) for job in jobs]
             for job, was_stored in zip(jobs, stored, strict=True):
                 if was_stored:
@@ -102,7 +103,7 @@ class MemoryTransport(KeptSchedules, Transport):
     # ---- working ---------------------------------------------------------------------------------
 
     def register(self, worker: WorkerInfo, visibility_timeout: float, now: float) -> int:
-        with self._verb() as stations:
+        with self._change() as stations:
             self._last_holder += 1
             expires = now + visibility_timeout
             stations.workers[self._last_holder] = Worker(worker, now, visibility_timeout, expires)
@@ -118,7 +119,7 @@ class MemoryTransport(KeptSchedules, Transport):
         settlements: Sequence[Transition] = (),
         request: ClaimRequest | None = None,
     ) -> Turn:
-        with self._verb() as stations:
+        with self._change() as stations:
             refused = [settlement for settlement in settlements if not _settle(stations, settlement, now)]
             for record in stations.delayed.until(now):
                 stations.put_back(record, record.due, now)
@@ -140,7 +141,7 @@ class MemoryTransport(KeptSchedules, Transport):
             return holder in stations.workers and stations.workers[holder].registered
 
     def update_state(self, seq: int, token: int, state: str, result: bytes | None) -> bool:
-        with self._verb() as stations:
+        with self._change() as stations:
             record = _under_lease(stations, seq, token)
             if record is None:
                 return False
@@ -172,10 +173,10 @@ class MemoryTransport(KeptSchedules, Transport):
 
     def workers(self) -> list[WorkerRecord]:
         with self._verb() as stations:
-            return [_as_record(holder, worker) for holder, worker in stations.workers.items()]
+            return stations.records()
 
     def expel(self, holder: int, seen_expires: float | None) -> bool:
-        with self._verb() as stations:
+        with self._change() as stations:
             worker = stations.workers.get(holder)
             if worker is None or not worker.registered:
                 return True
@@ -195,7 +196,9 @@ class MemoryTransport(KeptSchedules, Transport):
     def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         with self._verb() as stations:
             records = [stations.jobs.get(job_id) for job_id in job_ids]
-            return [None if record is None else record.as_job() for record in records]
+            jobs = [None if record is None else record.as_job() for record in records]
+            self._check_answers(stations, jobs)
+            return jobs
 
     def find(self, which: JobFilter) -> list[Job]:
         found: list[Job] = []
@@ -220,11 +223,11 @@ class MemoryTransport(KeptSchedules, Transport):
             return [*self._origins.values()]
 
     def revoke(self, job_ids: Sequence[str], now: float, reason: str) -> list[bool]:
-        with self._verb() as stations:
+        with self._change() as stations:
             return [_revoke(stations, job_id, now, reason) for job_id in job_ids]
 
     def purge(self, queues: Sequence[str] | None, now: float) -> int:
-        with self._verb() as stations:
+        with self._change() as stations:
             waiting = [record for record in stations.jobs.values() if record.waiting]
             purged = [record for record in waiting if _among(record.new.queue, queues)]
             for record in purged:
@@ -232,11 +235,11 @@ class MemoryTransport(KeptSchedules, Transport):
             return len(purged)
 
     def requeue(self, job_ids: Sequence[str], now: float) -> list[bool]:
-        with self._verb() as stations:
+        with self._change() as stations:
             return [_requeue(stations, job_id, now) for job_id in job_ids]
 
     def forget(self, job_id: str) -> bool:
-        with self._verb() as stations:
+        with self._change() as stations:
             record = stations.jobs.get(job_id)
             if record is None:
                 return False
@@ -247,7 +250,7 @@ class MemoryTransport(KeptSchedules, Transport):
             return True
 
     def sweep(self, now: float, limit: int = 1000) -> int:
-        with self._verb() as stations:
+        with self._change() as stations:
             outdated = stations.discarding.until(now)[:limit]
             expired = stations.expiring.until(now)[:limit]
             for record in outdated:
@@ -383,17 +386,4 @@ def _matches(record: Record, which: JobFilter) -> bool:
         and _among(record.state, which.states)
         and _among(record.new.task, which.tasks)
         and _among(record.new.queue, which.queues)
-    )
-
-
-def _as_record(holder: int, worker: Worker) -> WorkerRecord:
-    return WorkerRecord(
-        holder=holder,
-        info=worker.info,
-        started=worker.started,
-        expires=worker.expires,
-        visibility_timeout=worker.visibility_timeout,
-        alive=worker.registered,
-        running=worker.running,
-        leases=len(worker.leased),
     )

@@ -25,9 +25,9 @@ from liteq.errors import (
 from liteq.transports.sqlite.checkpoint import checkpoint, sync_wal, wal_size
 from liteq.transports.sqlite.descriptors import Hold
 from liteq.transports.sqlite.identity import Identity
-from liteq.transports.sqlite.opening import Durability, Opener, wrong_version
+from liteq.transports.sqlite.marks import check_version
+from liteq.transports.sqlite.opening import Durability, Opener
 from liteq.transports.sqlite.place import PRIVATE, SideFolder, check_companions, check_place
-from liteq.transports.sqlite.schema import READ_VERSION, VERSION, version_in
 from liteq.transports.sqlite.trouble import translate, translated
 from liteq.transports.sqlite.turnstile import Turnstile
 from liteq.transports.sqlite.user_connection import LentConnection, UserConnection
@@ -53,17 +53,18 @@ class Unit:
 class Write:
     """The block of `Database.write`; a class, because a generator costs 3 µs more for every `delay()`."""
 
-    __slots__ = ("_database", "_settling", "unit")
+    __slots__ = ("_also_closed", "_database", "_settling", "unit")
 
-    def __init__(self, database: Database, settling: bool) -> None:
+    def __init__(self, database: Database, settling: bool, also_closed: bool) -> None:
         self._database = database
         self._settling = settling
+        self._also_closed = also_closed
         self.unit: Unit | None = None
         """None until the transaction has begun."""
 
     def __enter__(self) -> Unit:
         try:
-            unit = self.unit = self._database.enter(self._settling)
+            unit = self.unit = self._database.enter(self._settling, self._also_closed)
             return unit
         except BaseException:
             # A signal's exception can come between any two steps, such as right after the transaction began.
@@ -168,7 +169,7 @@ class Database:
             with self._read_lock:
                 yield self._reader
 
-    def write(self, settling: bool = False) -> Write:
+    def write(self, settling: bool = False, also_closed: bool = False) -> Write:
         """Open one write transaction, or join the one that this thread's user has opened.
 
         Commits at the end of the block, rolls back when an exception leaves it, and then runs what was put
@@ -177,20 +178,22 @@ class Database:
         Args:
             settling: leases protect all that it writes, so that it may be written even when the side folder
                 is gone.
+            also_closed: whether the file may be closed because of a move.
 
         Raises:
-            StoreError: the lock was not free in time, the disk is full, the file or its folder was replaced.
+            StoreError: the lock was not free in time, the disk is full, the file or its folder was replaced
+                or moved.
         """
-        return Write(self, settling)
+        return Write(self, settling, also_closed)
 
     def joined(self) -> Unit | None:
         """Return the transaction that this thread's user has opened; None if there is none."""
         unit: Unit | None = getattr(self._local, "unit", None)
         return unit
 
-    def enter(self, settling: bool) -> Unit:
+    def enter(self, settling: bool, also_closed: bool) -> Unit:
         """Begin what `write` promises, for `Write`."""
-        return self.joined() or self._begin(own=True, settling=settling)
+        return self.joined() or self._begin(True, settling, also_closed)
 
     def leave(self, unit: Unit, error: BaseException | None) -> None:
         """End what `write` promises, for `Write`."""
@@ -289,7 +292,7 @@ class Database:
         self.let_go()
         return True
 
-    def _begin(self, own: bool, settling: bool = False) -> Unit:
+    def _begin(self, own: bool, settling: bool = False, also_closed: bool = False) -> Unit:
         """Pass the lock and the turnstile and begin; whatever comes of it, the caller must `let_go`."""
         self.check_usable()
         if self._turnstile.held:
@@ -304,19 +307,12 @@ class Database:
             self._identity.check(settling)
             connection = self._connection(own)
             connection.execute("BEGIN IMMEDIATE")
-            self._check_version(connection)
+            check_version(connection, self.path, also_closed)
         except LiteqError:
             raise
         except (sqlite3.Error, OSError) as error:
             raise translate(error, self.path) from error
         return Unit(connection, own)
-
-    def _check_version(self, connection: sqlite3.Connection) -> None:
-        cursor = connection.cursor()
-        cursor.row_factory = None
-        row = cursor.execute(READ_VERSION).fetchone()
-        if row != (VERSION,):
-            raise wrong_version(self.path, version_in(row))
 
     def _connection(self, own: bool) -> sqlite3.Connection:
         return self._writer if own else self._user_connection()

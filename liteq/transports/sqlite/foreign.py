@@ -10,6 +10,7 @@ from pathlib import Path
 
 from liteq.errors import ConfigurationError
 from liteq.transports.sqlite.connection import Unit
+from liteq.transports.sqlite.marks import check_version
 from liteq.transports.sqlite.trouble import translated
 
 __all__ = ["check_connection", "lend"]
@@ -38,22 +39,37 @@ def check_connection(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _commits_alone(connection: sqlite3.Connection) -> bool:
+    """Tell whether each statement outside of a transaction is one of its own."""
+    # Python 3.12 has an attribute that says so, and then the older one does not count.
+    return connection.isolation_level is None or getattr(connection, "autocommit", None) is True
+
+
 @contextmanager
 def lend(connection: sqlite3.Connection, path: Path) -> Iterator[Unit]:
     """Lend the user's connection for one write; commits only where the user left that to SQLite.
 
     Raises:
-        StoreError: SQLite refused the write.
+        StoreError: SQLite refused the write, or what the file kept was moved.
     """
     with translated(path):
         # An automatic checkpoint of this connection could race our writers, which old SQLite does not bear.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         unit = Unit(connection, own=False)
-        alone = connection.isolation_level is None and not connection.in_transaction
+        begun = not connection.in_transaction
+        alone = begun and _commits_alone(connection)
+        if begun:
+            # sqlite3 would do so itself at the first INSERT, but what is checked must be true by then.
+            connection.execute("BEGIN IMMEDIATE" if alone else f"BEGIN {connection.isolation_level}")
+        try:
+            check_version(connection, path)
+        except BaseException:
+            if begun:
+                connection.execute("ROLLBACK")
+            raise
         if not alone:
             yield unit
             return
-        connection.execute("BEGIN IMMEDIATE")
         try:
             yield unit
             connection.execute("COMMIT")

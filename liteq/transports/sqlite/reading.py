@@ -10,18 +10,34 @@ from liteq.job import Claim, Job, JobFilter, LaneCount, TaskOrigin
 from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.soundness import DAMAGED, Columns, read_rows
 
-__all__ = ["count_lanes", "find_jobs", "get_jobs", "leased_by", "list_origins"]
+__all__ = [
+    "ANYTHING",
+    "BYTES",
+    "MAYBE_BYTES",
+    "MAYBE_TEXT",
+    "MAYBE_TIME",
+    "NUMBER",
+    "PAYLOAD",
+    "STATIONS",
+    "TEXT",
+    "TIME",
+    "count_lanes",
+    "find_jobs",
+    "get_jobs",
+    "leased_by",
+    "list_origins",
+]
+
+PAYLOAD = "coalesce(payload, (SELECT b.payload FROM liteq_bodies b WHERE b.seq = liteq_jobs.seq))"
 
 COLUMNS = (
     "seq, id, lane, NULL, state, stage = 3, priority, enqueued, due, eta, expires, started, done, attempts, "
     "retries, crashes, max_crashes, ignore_result, holder, coalesce(codec, 'msgpack'), "
-    "coalesce(payload, (SELECT b.payload FROM liteq_bodies b WHERE b.seq = liteq_jobs.seq)), "
-    "options, result, reason"
+    f"{PAYLOAD}, options, result, reason"
 )
 BY_ID = f"SELECT {COLUMNS} FROM liteq_jobs WHERE id = ?"
-LEASED = """
-    SELECT seq, token, id, lane, NULL,
-        coalesce(payload, (SELECT b.payload FROM liteq_bodies b WHERE b.seq = liteq_jobs.seq)),
+LEASED = f"""
+    SELECT seq, token, id, lane, NULL, {PAYLOAD},
         coalesce(codec, 'msgpack'), priority, due, eta, expires, attempts, retries, crashes, max_crashes,
         ignore_result, options
     FROM liteq_jobs WHERE stage = 2 AND holder = ? ORDER BY token, priority DESC, due, seq"""
@@ -29,26 +45,26 @@ COUNT = "SELECT lane, state, stage, count(*) FROM liteq_jobs GROUP BY lane, stat
 STATIONS = {0: "ready", 1: "delayed", 2: "leased", 3: "finished"}
 ORIGINS = "SELECT name, module, root, directory FROM liteq_tasks WHERE module IS NOT NULL ORDER BY id"
 
-_NUMBER = ((int,), 0)
-_MAYBE_NUMBER = ((int, type(None)), None)
-_TIME = ((float, int), 0.0)
-_MAYBE_TIME = ((float, int, type(None)), None)
-_TEXT = ((str,), DAMAGED)
-_MAYBE_TEXT = ((str, type(None)), DAMAGED)
-_BYTES = ((bytes,), b"")
-_MAYBE_BYTES = ((bytes, type(None)), b"")
-_ANYTHING = ((int, float, str, bytes, type(None)), None)
+NUMBER = ((int,), 0)
+MAYBE_NUMBER = ((int, type(None)), None)
+TIME = ((float, int), 0.0)
+MAYBE_TIME = ((float, int, type(None)), None)
+TEXT = ((str,), DAMAGED)
+MAYBE_TEXT = ((str, type(None)), DAMAGED)
+BYTES = ((bytes,), b"")
+MAYBE_BYTES = ((bytes, type(None)), b"")
+ANYTHING = ((int, float, str, bytes, type(None)), None)
 
 # In the order of `COLUMNS` and of `Job`.
 _JOB = Columns(
-    *(_NUMBER, _TEXT, _ANYTHING, _ANYTHING, _TEXT, _MAYBE_NUMBER, _NUMBER, _TIME, _TIME, _MAYBE_TIME),
-    *(_MAYBE_TIME, _MAYBE_TIME, _MAYBE_TIME, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _ANYTHING, _MAYBE_NUMBER),
-    *(_TEXT, _BYTES, _MAYBE_BYTES, _MAYBE_BYTES, _MAYBE_TEXT),
+    *(NUMBER, TEXT, ANYTHING, ANYTHING, TEXT, MAYBE_NUMBER, NUMBER, TIME, TIME, MAYBE_TIME),
+    *(MAYBE_TIME, MAYBE_TIME, MAYBE_TIME, NUMBER, NUMBER, NUMBER, NUMBER, ANYTHING, MAYBE_NUMBER),
+    *(TEXT, BYTES, MAYBE_BYTES, MAYBE_BYTES, MAYBE_TEXT),
 )
 # In the order of `LEASED` and of `Claim`.
 _CLAIM = Columns(
-    *(_NUMBER, _NUMBER, _TEXT, _ANYTHING, _ANYTHING, _BYTES, _TEXT, _NUMBER, _TIME, _MAYBE_TIME, _MAYBE_TIME),
-    *(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _ANYTHING, _MAYBE_BYTES),
+    *(NUMBER, NUMBER, TEXT, ANYTHING, ANYTHING, BYTES, TEXT, NUMBER, TIME, MAYBE_TIME, MAYBE_TIME),
+    *(NUMBER, NUMBER, NUMBER, NUMBER, ANYTHING, MAYBE_BYTES),
 )
 _LANE = 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from liteq.job import NewJob
@@ -17,7 +18,7 @@ from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
 from liteq.transports.sqlite.trouble import translated
 
-__all__ = ["StoredSchedules", "count_broken"]
+__all__ = ["StoredSchedules", "count_broken", "put"]
 
 _FIELDS = (
     *("name", "task", "spec", "policy", "next_run", "last_run", "runs", "last_job", "paused", "broken"),
@@ -177,6 +178,11 @@ class StoredSchedules(ScheduleStore):
 def count_broken(connection: sqlite3.Connection) -> int:
     """Return how many schedules cannot run, be it that their rows are damaged."""
     return sum(_record(row).broken is not None for row in read_rows(connection, READ))
+
+
+def put(cursor: sqlite3.Cursor, record: ScheduleRecord) -> None:
+    """Store a schedule that is not there as it is, its revision included."""
+    cursor.execute(INSERT, _row(replace(record, revision=max(0, record.revision - 1))))
 
 
 def _save(cursor: sqlite3.Cursor, record: ScheduleRecord) -> bool:

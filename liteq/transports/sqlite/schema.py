@@ -8,15 +8,18 @@ knows, so that jobs of tasks it does not know cost it nothing. Payloads above `I
 `liteq_bodies`, because SQLite writes a row anew with every change of it (ADR 2).
 
 The version is a row of `liteq_meta` and not `PRAGMA user_version`, which may be in use by the
-application whose database this is. All names start with `liteq_` for the same reason.
+application whose database this is. All names start with `liteq_` for the same reason. In a file
+that a move has closed it is a text, such as `2 moved` (`liteq.transports.sqlite.marks`).
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 
 __all__ = [
+    "CLOSED",
     "INLINE_PAYLOAD",
     "MIGRATIONS",
     "READ_VERSION",
@@ -135,6 +138,9 @@ MIGRATIONS: tuple[Sequence[str], ...] = (VERSION_1, VERSION_2)
 
 VERSION = len(MIGRATIONS)
 
+CLOSED = " moved"
+"""Behind the number, in a file that is closed because it was moved, or is being moved."""
+
 READ_VERSION = "SELECT value FROM liteq_meta WHERE key = 'version'"
 
 
@@ -149,6 +155,8 @@ def read_version(connection: sqlite3.Connection) -> int | None:
 def version_in(row: tuple[object] | None) -> int | None:
     """Return the version that a row of `READ_VERSION` says; None if it says none."""
     version = None if row is None else row[0]
+    if isinstance(version, str) and re.fullmatch(f"[0-9]{{1,6}}{CLOSED}", version):
+        version = int(version.removesuffix(CLOSED))
     return version if isinstance(version, int) and version > 0 else None
 
 
@@ -161,7 +169,8 @@ def run_migrations(connection: sqlite3.Connection, migrations: Sequence[Sequence
                 connection.execute(statement)
         connection.execute(
             "INSERT INTO liteq_meta (key, value) VALUES ('version', ?) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            f"ON CONFLICT (key) DO UPDATE SET value = iif(value LIKE '%{CLOSED}', "
+            f"excluded.value || '{CLOSED}', excluded.value)",
             (len(migrations),),
         )
         connection.execute("COMMIT")

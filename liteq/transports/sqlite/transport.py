@@ -36,6 +36,8 @@ from liteq.transports.sqlite.foreign import check_connection, lend
 from liteq.transports.sqlite.intake import Intake
 from liteq.transports.sqlite.lanes import Lanes
 from liteq.transports.sqlite.lives import Lives
+from liteq.transports.sqlite.marks import check_answers
+from liteq.transports.sqlite.moving import MovableFile
 from liteq.transports.sqlite.opening import Durability
 from liteq.transports.sqlite.place import PRIVATE, is_private
 from liteq.transports.sqlite.producing import insert_jobs
@@ -49,7 +51,7 @@ from liteq.transports.sqlite.upkeep import Upkeep
 __all__ = ["SqliteTransport"]
 
 
-class SqliteTransport(StoredSchedules, Transport):
+class SqliteTransport(StoredSchedules, MovableFile, Transport):
     """A queue in one SQLite file."""
 
     crosses_processes = True
@@ -266,7 +268,10 @@ class SqliteTransport(StoredSchedules, Transport):
 
     def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         with self._database.read() as connection:
-            return reading.get_jobs(connection, self._lanes, job_ids)
+            jobs = reading.get_jobs(connection, self._lanes, job_ids)
+            if not all(job is not None and job.finished for job in jobs):
+                check_answers(connection, self.path)
+            return jobs
 
     def find(self, which: JobFilter) -> list[Job]:
         with self._database.read() as connection:
