@@ -17,6 +17,7 @@ A program decorates functions and enqueues their calls; worker processes on the 
 
 from __future__ import annotations
 
+from liteq.app.moving import Moved, move
 from liteq.calls.request import Request
 from liteq.canvas import Signature
 from liteq.codec import register_codec, register_type
@@ -37,6 +38,7 @@ from liteq.errors import (
     LiteqError,
     LiteqWarning,
     MaxRetriesExceededError,
+    MoveRefusedError,
     NewerStoreError,
     NotAQueueError,
     NotSupportedError,
@@ -53,6 +55,7 @@ from liteq.errors import (
     StoreBusyError,
     StoreError,
     StoreFullError,
+    StoreMovedError,
     StoreReplacedError,
     StoreUnavailableError,
     StoreUnreachableError,
@@ -94,6 +97,8 @@ __all__ = [
     "LiteqError",
     "LiteqWarning",
     "MaxRetriesExceededError",
+    "MoveRefusedError",
+    "Moved",
     "NewerStoreError",
     "NotAQueueError",
     "NotSupportedError",
@@ -114,6 +119,7 @@ __all__ = [
     "StoreBusyError",
     "StoreError",
     "StoreFullError",
+    "StoreMovedError",
     "StoreReplacedError",
     "StoreUnavailableError",
     "StoreUnreachableError",
@@ -131,6 +137,7 @@ __all__ = [
     "cron",
     "crontab",
     "every",
+    "move",
     "once",
     "register_codec",
     "register_type",

@@ -1,0 +1,241 @@
+"""Moving a store's content: which step follows which, so that a move may be cut off anywhere and go on.
+
+1. The source is closed, and its mark says where to.
+2. Its jobs go to the target in the order in which they were stored, batch by batch, and at last its
+   schedules: their jobs are there by then. How far this has come is stored in the target with each batch.
+3. The source notes that the target has everything, and only now drops what it has. So what a target that
+   syncs late may lose until then is not lost for good.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Self
+
+from liteq.app.digests import parted
+from liteq.app.moving import Moved
+from liteq.clock import Clock, SystemClock
+from liteq.errors import MoveRefusedError
+from liteq.ids import new_id
+from liteq.move_store import in_use
+from liteq.moving import MoveMark, StoredJob
+from liteq.states import FAILURE
+from liteq.timetable import ScheduleRecord
+from liteq.transport import Transport
+from liteq.worker.recovery import Recovery
+
+__all__ = ["Mover"]
+
+LOOKS = 10
+PAUSE = 0.05
+"""Seconds between looks at workers that have just died, whose supervisors get a moment to act."""
+
+
+class _Progress(NamedTuple):
+    """How far a move has come."""
+
+    after: int | None
+    """The number, in the source, of the last job that the target has."""
+    complete: bool
+    """Whether it has the schedules as well."""
+    moved: Moved
+
+    @classmethod
+    def read(cls, stored: bytes | None) -> Self:
+        """Read what `written` made; nothing stored means that nothing was moved."""
+        if stored is None:
+            return cls(None, False, Moved())
+        after, complete, moved = json.loads(stored)
+        return cls(after, complete, Moved(*moved))
+
+    def written(self) -> bytes:
+        """Return it as the target stores it."""
+        return json.dumps(self).encode()
+
+
+class Mover:
+    """One run of a move.
+
+    Args:
+        source: the store that is moved.
+        target: the store that it is moved to.
+        batch: how many jobs go at once.
+        progress: called with what has been moved, after each batch.
+        clock: tells the time.
+    """
+
+    def __init__(
+        self,
+        source: Transport,
+        target: Transport,
+        *,
+        batch: int = 1000,
+        progress: Callable[[Moved], object] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._batch = batch
+        self._report = progress or (lambda moved: None)
+        self._clock = clock or SystemClock()
+
+    def run(self) -> Moved:
+        """Begin the move or go on with it, until all is done; return what was moved in all its runs.
+
+        Raises:
+            MoveRefusedError: something is in the way.
+        """
+        source, target = self._source, self._target
+        if source is target or (source.crosses_processes and source.url == target.url):
+            raise self._same_store()
+        with source.lead("move") as leads:
+            if not leads:
+                raise MoveRefusedError(f"{_public(source)} is being moved by another program at this moment.")
+            mark = self._begin()
+            if mark.ended is None:
+                self._copy(mark)
+                # A target that syncs late does so now.
+                target.tend(self._clock.wall())
+                source.end_move(mark.id, self._clock.wall())
+            _empty(source, mark, self._batch)
+            return _Progress.read(target.move_progress(mark.id)).moved
+
+    # ---- beginning ---------------------------------------------------------------------------------
+
+    def _begin(self) -> MoveMark:
+        """Close the source, or find it closed for a move to this target."""
+        source, target = self._source, self._target
+        mark = source.moving()
+        if mark is None:
+            self._refuse_moving(target.moving())
+            self._recover()
+            mark = source.begin_move(new_id(), _public(target), self._clock.wall())
+        is_begun = target.move_progress(mark.id) is not None
+        if mark.target != _public(target) and not is_begun:
+            way = "is being moved" if mark.ended is None else "was moved"
+            finish = "; let that end first." if mark.ended is None else ", and there is nothing left to move."
+            raise MoveRefusedError(f"{_public(source)} {way} to {mark.target}{finish}")
+        if mark.ended is None and not is_begun:
+            try:
+                self._prepare(mark)
+            except MoveRefusedError:
+                if target.move_progress(mark.id) is None:
+                    source.reopen(mark.id)
+                raise
+        return mark
+
+    def _refuse_moving(self, mark: MoveMark | None) -> None:
+        if mark is not None and mark.ended is None:
+            raise MoveRefusedError(
+                f"{_public(self._target)} is being moved to {mark.target} itself; let that end first."
+            )
+
+    def _recover(self) -> None:
+        """Take back what dead workers have held."""
+        recovery = Recovery(self._source, self._clock, random.random)
+        for _ in range(LOOKS):
+            recovery.look()
+            if not recovery.is_watching:
+                return
+            self._clock.sleep(PAUSE)
+
+    def _prepare(self, mark: MoveMark) -> None:
+        """See to it that the target can take everything, before it takes anything."""
+        elsewhere = self._target.moving()
+        if elsewhere is None:
+            self._refuse_taken()
+        elif elsewhere.id == mark.id:
+            raise self._same_store()
+        else:
+            self._refuse_moving(elsewhere)
+            # Something comes back to a store that was moved away: from now on it is open again.
+            _empty(self._target, elsewhere, self._batch)
+            self._target.reopen(elsewhere.id)
+
+    def _refuse_taken(self) -> None:
+        taken: list[str] = []
+        after = None
+        while jobs := self._source.export(after, self._batch):
+            after = jobs[-1].seq
+            found = self._target.get([job.id for job in jobs])
+            taken += [job.id for job in found if job is not None]
+        names = [record.name for record in self._schedules_to_move()]
+        named = [record.name for record in self._target.schedules(names)]
+        if taken or named:
+            raise in_use(_public(self._target), taken, named)
+
+    def _same_store(self) -> MoveRefusedError:
+        return MoveRefusedError(f"{_public(self._source)} and {_public(self._target)} are the same store.")
+
+    # ---- moving ------------------------------------------------------------------------------------
+
+    def _copy(self, mark: MoveMark) -> None:
+        """Bring to the target what it does not have yet."""
+        seen = self._target.move_progress(mark.id)
+        while not (at := _Progress.read(seen)).complete:
+            origins = self._source.origins() if seen is None else ()
+            jobs = self._source.export(at.after, self._batch)
+            schedules = [] if jobs else self._schedules_to_move()
+            then = _after(at, jobs, len(self._source.schedules()))
+            written = then.written()
+            if self._target.adopt(mark.id, seen, written, jobs, schedules, origins):
+                seen = written
+                self._report(then.moved)
+                continue
+            # Perhaps it was this very batch: the answer may have been lost, and the call repeated.
+            found = self._target.move_progress(mark.id)
+            if found == seen:
+                raise MoveRefusedError(f"{_public(self._target)} refuses what is moved; try again.")
+            seen = found
+
+    def _schedules_to_move(self) -> list[ScheduleRecord]:
+        """Return the schedules that the target does not have from the same declaration already."""
+        records = self._source.schedules()
+        there = {record.name: record for record in self._target.schedules([each.name for each in records])}
+        return [each for each in records if each.name not in there or not _is_same(each, there[each.name])]
+
+
+def _empty(store: Transport, mark: MoveMark, batch: int) -> None:
+    while store.discard_moved(mark.id, batch):
+        pass
+
+
+def _after(at: _Progress, jobs: Sequence[StoredJob], schedules: int) -> _Progress:
+    """Return how far a move has come with these jobs; with none, its schedules go, and it is complete."""
+    if not jobs:
+        return at._replace(complete=True, moved=at.moved._replace(schedules=schedules))
+    counts = Counter(at.moved._asdict())
+    counts.update(map(_kind, jobs))
+    return at._replace(after=jobs[-1].seq, moved=Moved(**counts))
+
+
+def _kind(job: StoredJob) -> str:
+    if job.station == "finished":
+        return "failed" if job.state == FAILURE else "results"
+    return "waiting" if job.station == "ready" else "delayed"
+
+
+def _is_same(one: ScheduleRecord, other: ScheduleRecord) -> bool:
+    """Tell whether two schedules do the same, however far they have come: then the target's goes on."""
+    if one.module is not None and one.module == other.module:
+        said, repeated = (parted(record.declaration)[0] for record in (one, other))
+        return said == repeated and one.paused == other.paused
+    return _as_declared(one) == _as_declared(other)
+
+
+def _as_declared(record: ScheduleRecord) -> ScheduleRecord:
+    return replace(record, next_run=None, last_run=None, runs=0, last_job=None, created=0.0, revision=0)
+
+
+def _public(store: Transport) -> str:
+    """Return a store's URL without a password, to be stored and shown."""
+    scheme, separator, rest = store.url.partition("://")
+    if not separator:
+        return store.url
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{path}"

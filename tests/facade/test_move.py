@@ -1,0 +1,373 @@
+"""`liteq.move`: all of a queue is in the other store afterwards, once, wherever the move was cut off."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import liteq
+from liteq import (
+    ConfigurationError,
+    Moved,
+    MoveRefusedError,
+    NotSupportedError,
+    Queue,
+    StoreMovedError,
+    every,
+)
+from liteq.app.mover import Mover
+from liteq.errors import StoreUnavailableError
+from liteq.job import ClaimRequest, Job, JobFilter, WorkerInfo
+from liteq.lifecycle import Raised, Returned, Succeeded, decide
+from liteq.retry import RetryPolicy
+from liteq.testing import ManualClock
+from liteq.testing.contract.base import new_job
+from liteq.timetable import ScheduleRecord
+from liteq.transport import Transport
+from liteq.transports.memory import MemoryTransport
+from liteq.transports.sqlite.transport import SqliteTransport
+
+NOW = 1_700_000_000.0
+EVERYTHING = ClaimRequest({"add": 1})
+SCHEDULE = ScheduleRecord(
+    name="nightly",
+    task="add",
+    spec="a spec",
+    policy="a policy",
+    job=new_job(""),
+    next_run=NOW + 60,
+    paused=True,
+)
+Opener = Callable[[str], Transport]
+
+
+class Stopped(BaseException):
+    """The move ends here, as a kill would have it end."""
+
+
+class Cut:
+    """A store on which a move stops once its budget of steps is used up, before a verb or after it."""
+
+    def __init__(self, transport: Transport, budget: list[int]) -> None:
+        self.transport = transport
+        self.budget = budget
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.transport, name)
+        if name not in ("begin_move", "adopt", "end_move", "discard_moved", "reopen"):
+            return found
+
+        def call(*arguments: Any) -> Any:
+            self.step()
+            answer = found(*arguments)
+            self.step()
+            return answer
+
+        return call
+
+    def step(self) -> None:
+        if not self.budget[0]:
+            raise Stopped
+        self.budget[0] -= 1
+
+
+@pytest.fixture(params=["file to file", "memory to file", "file to memory"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Transport, Transport]]:
+    kinds: dict[str, Opener] = {
+        "file": lambda name: SqliteTransport(tmp_path / name, durability="normal"),
+        "memory": lambda name: MemoryTransport(f"memory://{name}"),
+    }
+    source, _, target = request.param.split()
+    with ExitStack() as opened:
+        yield (
+            opened.enter_context(kinds[source]("source.db")),
+            opened.enter_context(kinds[target]("target.db")),
+        )
+
+
+def move(source: Transport, target: Transport, batch: int = 3) -> Moved:
+    return Mover(source, target, batch=batch, clock=ManualClock(NOW)).run()
+
+
+def fill(store: Transport) -> None:
+    """Store jobs of every kind, and two schedules."""
+    holder = store.register(WorkerInfo("worker", "host", 1, 1), 60.0, NOW)
+    store.enqueue([new_job("done"), new_job("failed"), new_job("again")], NOW)
+    ends = (Succeeded(b"3"), Raised(b"no", "no", RetryPolicy()), Raised(b"no", "no", RetryPolicy(), True))
+    for claim, end in zip(store.claim(holder, EVERYTHING, NOW), ends, strict=True):
+        store.settle(holder, [decide(claim, end, NOW, lambda: 0.5)], NOW)
+    store.unregister(holder)
+    store.enqueue([new_job(f"waiting {number}", priority=number % 3) for number in range(5)], NOW)
+    store.enqueue([new_job("later", eta=NOW + 50)], NOW)
+    store.save_schedules([SCHEDULE, replace(SCHEDULE, name="hourly", paused=False)])
+
+
+def told(store: Transport) -> list[Job]:
+    return [job._replace(seq=0) for job in store.find(JobFilter())]
+
+
+def test_everything_is_moved(stores: tuple[Transport, Transport]):
+    source, target = stores
+    fill(source)
+    expected = (told(source), source.count(), source.schedules())
+    reports: list[Moved] = []
+    moved = Mover(source, target, batch=4, progress=reports.append, clock=ManualClock(NOW)).run()
+
+    assert moved == Moved(waiting=5, delayed=2, failed=1, results=1, schedules=2)
+    assert [report.jobs for report in reports] == [4, 8, 9, 9]
+    assert (told(target), target.count(), target.schedules()) == expected
+    assert (source.count(), source.schedules()) == ([], [])
+    with pytest.raises(StoreMovedError, match=r"was moved to .*target\.db"):
+        source.enqueue([new_job("late")], NOW)
+
+    assert move(source, target) == moved, "once more changes nothing"
+    assert told(target) == expected[0]
+
+
+def test_what_is_moved_back_finds_the_old_store_open_again(stores: tuple[Transport, Transport]):
+    source, target = stores
+    fill(source)
+    expected = (told(source), source.count(), source.schedules())
+    moved = move(source, target)
+    assert move(target, source) == moved
+    assert (told(source), source.count(), source.schedules()) == expected
+    assert source.enqueue([new_job("new")], NOW) == [True]
+    with pytest.raises(StoreMovedError):
+        target.enqueue([new_job("new")], NOW)
+
+
+def test_a_move_that_is_cut_off_anywhere_goes_on_and_moves_each_job_once(
+    stores: tuple[Transport, Transport],
+):
+    source, target = stores
+    fill(source)
+    expected = told(source)
+    holder = target.register(WorkerInfo("worker", "host", 1, 1), 60.0, NOW)
+    ran: list[str] = []
+    stops = 0
+    while True:
+        budget = [stops % 4]
+        try:
+            moved = Mover(Cut(source, budget), Cut(target, budget), batch=1, clock=ManualClock(NOW)).run()
+            break
+        except Stopped:
+            stops += 1
+            assert stops < 1000
+        for claim in target.claim(holder, EVERYTHING, NOW):
+            ran.append(claim.id)
+            # It leaves no record: only the progress of the move says that it has been here.
+            end = decide(claim, Succeeded(b""), NOW, lambda: 0.5)._replace(keep=False)
+            target.settle(holder, [end], NOW)
+    ran += [claim.id for claim in target.claim(holder, EVERYTHING, NOW)]
+
+    assert stops > 10
+    assert sorted(ran) == [f"waiting {number}" for number in range(5)]
+    assert moved == Moved(waiting=5, delayed=2, failed=1, results=1, schedules=2)
+    there = {job.id: job for job in told(target)}
+    rest = [job for job in expected if not job.id.startswith("waiting")]
+    assert [there[job.id] for job in rest] == rest
+    assert [record.name for record in target.schedules()] == ["hourly", "nightly"]
+    assert source.count() == []
+
+
+def test_a_move_goes_on_to_the_same_target_only(stores: tuple[Transport, Transport], tmp_path: Path):
+    source, target = stores
+    fill(source)
+    with pytest.raises(Stopped):
+        move(source, Cut(target, [3]))
+    with SqliteTransport(tmp_path / "other.db") as other:
+        with pytest.raises(MoveRefusedError, match=r"is being moved to .*target\.db; let that end first"):
+            move(source, other)
+        with pytest.raises(MoveRefusedError, match=r"is being moved to .*target\.db itself"):
+            move(other, source)
+        assert other.moving() is None
+        move(source, target)
+        with pytest.raises(MoveRefusedError, match=r"was moved to .*target\.db, and there is nothing left"):
+            move(source, other)
+
+
+def test_a_store_is_not_moved_to_itself(tmp_path: Path):
+    with MemoryTransport() as store, pytest.raises(MoveRefusedError, match="the same store"):
+        move(store, store)
+    path = tmp_path / "queue.db"
+    with SqliteTransport(path) as store:
+        store.enqueue([new_job("one")], NOW)
+    with pytest.raises(MoveRefusedError, match="the same store"):
+        liteq.move(path, os.path.relpath(path))
+
+
+class Renamed(SqliteTransport):
+    """A store that is reached by a name that nobody can compare."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.url = "another name"
+
+
+def test_a_store_is_not_moved_to_itself_by_another_name(tmp_path: Path):
+    with SqliteTransport(tmp_path / "queue.db") as store, Renamed(tmp_path / "queue.db") as same:
+        with pytest.raises(MoveRefusedError, match="the same store"):
+            move(store, same)
+        assert store.moving() is None
+
+
+def test_ids_and_names_that_the_target_has_are_refused_before_anything_is_moved(
+    stores: tuple[Transport, Transport],
+):
+    source, target = stores
+    fill(source)
+    target.enqueue([new_job("later"), new_job("failed")], NOW)
+    target.save_schedules([replace(SCHEDULE, spec="another")])
+    before = (told(source), told(target), target.schedules())
+    with pytest.raises(MoveRefusedError, match=r"2 of the jobs \(failed, later\) and 1 .* \(nightly\)"):
+        move(source, target)
+    assert (told(source), told(target), target.schedules()) == before
+    assert source.moving() is None
+    target.purge(None, NOW)
+    assert [target.forget("later"), target.forget("failed")] == [True, True]
+    target.remove_schedules(["nightly"])
+    move(source, target)
+
+
+def test_a_schedule_that_the_target_has_from_the_same_declaration_is_no_conflict(
+    stores: tuple[Transport, Transport],
+):
+    source, target = stores
+    declared = replace(SCHEDULE, name="declared", module="shop", declaration="digest t1", runs=3)
+    source.save_schedules([declared, SCHEDULE])
+    newer = replace(declared, declaration="digest n2", next_run=NOW + 70, runs=0)
+    same = replace(SCHEDULE, next_run=NOW + 10, runs=9)
+    target.save_schedules([newer, same])
+    before = target.schedules()
+    assert move(source, target) == Moved(schedules=2)
+    assert target.schedules() == before
+
+
+def test_a_declaration_that_is_paused_in_one_store_only_is_a_conflict(stores: tuple[Transport, Transport]):
+    source, target = stores
+    declared = replace(SCHEDULE, module="shop", declaration="digest t1")
+    source.save_schedules([declared])
+    target.save_schedules([replace(declared, paused=False)])
+    with pytest.raises(MoveRefusedError, match="nightly"):
+        move(source, target)
+
+
+def test_a_store_is_not_moved_while_workers_run(tmp_path: Path):
+    with Queue(tmp_path / "queue.db") as q:
+        holder = q.transport.register(WorkerInfo("tom", socket.gethostname(), 7, 7), 60.0, time.time())
+        with pytest.raises(MoveRefusedError, match=r"tom \(pid 7 on .*Stop them first"):
+            liteq.move(q, tmp_path / "other.db")
+        assert q.transport.enqueue([new_job("one")], NOW) == [True]
+        q.transport.unregister(holder)
+        assert liteq.move(q, tmp_path / "other.db") == Moved(waiting=1)
+
+
+def test_what_dead_workers_held_is_taken_back_and_moved(stores: tuple[Transport, Transport]):
+    source, target = stores
+    source.enqueue([new_job("one"), new_job("two")], NOW)
+    holder = source.register(WorkerInfo("worker", "host", 1, 1), 60.0, NOW)
+    claims = source.claim(holder, EVERYTHING, NOW)
+    source.settle(holder, [decide(claims[0], Returned(), NOW, lambda: 0.5)], NOW)
+    source.expel(holder, None)
+    assert move(source, target).jobs == 2
+    assert source.workers() == []
+
+
+def test_two_moves_of_one_store_do_not_run_at_the_same_time(stores: tuple[Transport, Transport]):
+    source, target = stores
+    with source.lead("move"), pytest.raises(MoveRefusedError, match="at this moment"):
+        move(source, target)
+    move(source, target)
+
+
+def test_a_move_that_was_overtaken_by_another_adopts_nothing_twice(stores: tuple[Transport, Transport]):
+    source, target = stores
+    fill(source)
+
+    class Slow(Cut):
+        """A store whose first batch is delayed until another program has moved everything."""
+
+        def adopt(self, *arguments: Any) -> bool:
+            if self.budget[0]:
+                self.budget[0] = 0
+                mark = source.moving()
+                assert mark is not None
+                Mover(source, target, clock=ManualClock(NOW))._copy(mark)
+            return self.transport.adopt(*arguments)
+
+    expected = told(source)
+    moved = move(source, Slow(target, [1]))
+    assert moved.jobs == len(expected)
+    assert told(target) == expected
+
+
+def test_a_program_that_goes_on_with_the_old_file_is_told_so(tmp_path: Path):
+    with Queue(tmp_path / "old.db") as old, Queue(tmp_path / "new.db") as new:
+
+        @old.task(name="add")
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        result = add.delay(1, 2)
+        old.add_periodic_task(every(60), add.s(1, 2), name="each minute")
+        assert liteq.move(old, new).waiting == 1
+        for late in (
+            lambda: add.delay(1, 2),
+            lambda: result.get(timeout=5),
+            lambda: result.revoke(),
+            lambda: old.start_workers(1),
+        ):
+            with pytest.raises(StoreMovedError, match=r"was moved to .*new\.db"):
+                late()
+        with pytest.raises(StoreMovedError), old.transaction():
+            pass
+        assert new.AsyncResult(result.id).status == "PENDING"
+
+
+def test_a_connection_of_ones_own_stores_nothing_in_a_file_that_was_moved(tmp_path: Path):
+    import sqlite3
+    from contextlib import closing
+
+    with Queue(tmp_path / "old.db") as old, closing(sqlite3.connect(tmp_path / "old.db")) as own:
+
+        @old.task(name="add")
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        add.using(own).delay(1, 2)
+        own.commit()
+        liteq.move(old, tmp_path / "new.db")
+        for level in ("DEFERRED", "IMMEDIATE", None):
+            own.isolation_level = level
+            with pytest.raises(StoreMovedError):
+                add.using(own).delay(1, 2)
+            assert not own.in_transaction
+
+
+def test_only_a_queue_itself_can_name_memory(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="memory://"):
+        liteq.move("memory://", tmp_path / "new.db")
+    with Queue("memory://") as q:
+        q.transport.enqueue([new_job("one")], NOW)
+        assert liteq.move(q, tmp_path / "new.db") == Moved(waiting=1)
+
+
+def test_a_source_that_is_not_there_is_refused_and_no_target_made(tmp_path: Path):
+    with pytest.raises(StoreUnavailableError, match="no queue here"):
+        liteq.move(tmp_path / "old.db", tmp_path / "new.db")
+    assert not (tmp_path / "new.db").exists()
+    with pytest.raises(ConfigurationError, match="batch"):
+        liteq.move(tmp_path / "old.db", tmp_path / "new.db", batch=0)
+
+
+def test_a_move_inside_a_transaction_is_refused(tmp_path: Path):
+    with Queue(tmp_path / "old.db") as q, q.transaction(), pytest.raises(NotSupportedError, match="outside"):
+        liteq.move(q, tmp_path / "new.db")
