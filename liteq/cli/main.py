@@ -26,6 +26,7 @@ __all__ = ["main"]
         "jobs": "liteq.cli.jobs",
         "schedules": "liteq.cli.schedules",
         "purge": "liteq.cli.purge",
+        "move": "liteq.cli.move",
         "doctor": "liteq.cli.doctor",
         "bench": "liteq.bench.command",
     },

@@ -13,6 +13,7 @@ from liteq.job import Finding, WorkerRecord
 from liteq.transports.local.room import free_space
 from liteq.transports.sqlite.checkpoint import WAL_LIMIT
 from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_system_of
+from liteq.transports.sqlite.marks import read_mark
 from liteq.transports.sqlite.place import is_private, is_shared
 from liteq.transports.sqlite.reserve import LOW_SPACE, RESERVE
 from liteq.transports.sqlite.schedules import count_broken
@@ -49,6 +50,7 @@ def examine(
     return [
         _integrity(connection),
         Finding("format", read_version(connection) == VERSION, f"version {read_version(connection)}"),
+        *_move(connection),
         Finding("SQLite", True, sqlite_version()),
         _file_system(path),
         *_permissions(path),
@@ -67,6 +69,15 @@ def _integrity(connection: sqlite3.Connection) -> Finding:
     ok = problems == ["ok"]
     advice = None if ok else "Stop all workers, keep a copy of the file, and restore a backup."
     return Finding("integrity", ok, "; ".join(problems), advice)
+
+
+def _move(connection: sqlite3.Connection) -> Iterator[Finding]:
+    mark = read_mark(connection)
+    if mark is not None and mark.ended is None:
+        advice = "Give the same command again to let the move go on."
+        yield Finding("move", False, f"closed: it is being moved to {mark.target}", advice)
+    elif mark is not None:
+        yield Finding("move", False, f"closed: it was moved to {mark.target}", "Use that queue instead.")
 
 
 def _file_system(path: Path) -> Finding:

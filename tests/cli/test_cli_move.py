@@ -1,0 +1,83 @@
+"""`liteq move` on real files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cli_shop import Shop
+from click.testing import Result
+
+from liteq import Queue
+from liteq.job import WorkerInfo
+
+Liteq = Callable[..., Result]
+
+
+def test_everything_is_moved_and_counted(shop: Shop, liteq: Liteq):
+    shop.queue.send_task("shop.add", (1, 2), task_id="first")
+    shop.queue.send_task("shop.add", (1, 2), countdown=100)
+    result = liteq("move", shop.file, "new.db")
+    assert result.exit_code == 0
+    rows = dict(line.split() for line in result.stdout.splitlines())
+    assert rows == {
+        "KIND": "MOVED",
+        "waiting": "1",
+        "delayed": "1",
+        "failed": "0",
+        "results": "0",
+        "schedules": "0",
+    }
+    with Queue("new.db") as new:
+        assert new.AsyncResult("first").exists()
+
+
+def test_counts_are_given_as_json_and_are_the_same_once_more(shop: Shop, liteq: Liteq):
+    shop.queue.send_task("shop.add", (1, 2))
+    for _ in range(2):
+        told: dict[str, Any] = json.loads(liteq("move", shop.file, "new.db", "--json", "--batch", "1").stdout)
+        assert told == {
+            "source": str(shop.file),
+            "target": str(Path("new.db").resolve()),
+            "waiting": 1,
+            "delayed": 0,
+            "failed": 0,
+            "results": 0,
+            "schedules": 0,
+        }
+
+
+def test_a_worker_a_missing_file_and_the_same_file_are_refused_with_one_line(shop: Shop, liteq: Liteq):
+    holder = shop.queue.transport.register(WorkerInfo("tom", "host", 7, 7), 60.0, 0.0)
+    for words, said in [
+        ((shop.file, "new.db"), "tom (pid 7 on host)"),
+        (("no.db", "new.db"), "there is no queue here"),
+        ((shop.file, shop.file), "the same store"),
+        ((shop.file, "memory://"), "memory of one program"),
+        ((shop.file,), "Missing argument 'TARGET'"),
+    ]:
+        result = liteq("move", *words)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+        assert result.stdout == ""
+    shop.queue.transport.unregister(holder)
+
+
+def test_what_was_moved_is_told_by_doctor_and_by_every_command_that_would_change_it(shop: Shop, liteq: Liteq):
+    shop.queue.send_task("shop.add", (1, 2))
+    liteq("move", shop.file, "new.db")
+    result = liteq("doctor", shop.file)
+    assert result.exit_code == 1
+    assert "closed: it was moved to" in result.stdout
+    for words in (
+        ["call", shop.file, "shop.add", "1", "2"],
+        ["purge", shop.file, "--yes"],
+        ["result", shop.file, "x"],
+    ):
+        result = liteq(*words)
+        assert result.exit_code == 2
+        assert f"was moved to {Path('new.db').resolve()}" in result.stderr
+    assert liteq("inspect", shop.file).exit_code == 0
