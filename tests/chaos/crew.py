@@ -24,7 +24,7 @@ from typing import NamedTuple, Self
 from chaos.history import Recorder, Sent
 from chaos.stores import ProofStore
 
-__all__ = ["Crew", "CrewError", "Member", "Target"]
+__all__ = ["PATIENCE", "Crew", "CrewError", "Member", "Target"]
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 20.0

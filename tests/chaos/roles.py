@@ -18,6 +18,7 @@ from typing import Any
 
 from chaos.producing import CALLS, Producer, backlog
 from chaos.shop import q
+from liteq import move
 from liteq.cli.main import main as liteq
 
 __all__ = ["ROLES"]
@@ -103,6 +104,12 @@ def call(what: Sequence[Any]) -> None:
     CALLS[name](*args)
 
 
+def bring(what: Sequence[Any]) -> None:
+    """Move a queue, and end."""
+    source, target, batch = what
+    move(source, target, batch=batch)
+
+
 ROLES: Mapping[str, Callable[[Any], None]] = {
     "producer": produce,
     "host": host,
@@ -114,5 +121,6 @@ ROLES: Mapping[str, Callable[[Any], None]] = {
     "beat": beat,
     "filler": fill,
     "caller": call,
+    "mover": bring,
 }
 """What each role runs; the argument is the seed of its choices, where it has any."""
