@@ -6,7 +6,6 @@ transport, so that whatever shows a URL shows no password.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -229,7 +228,9 @@ def _query(url: str, query: str) -> dict[str, str]:
         if "@" in part:
             raise _refused(url, "there is an @ behind the question mark; in a password, write ? as %3F")
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, 1)
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, known, 1)
             hint = (
                 f"; perhaps {nearest[0]} is meant" if nearest else f"; there are {', '.join(sorted(known))}"
             )

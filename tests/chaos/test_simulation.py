@@ -263,12 +263,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @fault("batch mates that are charged with a crash")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "is_running", lambda running, claim: running is not None)
+    patch.setattr(verdict, "find_running", lambda running, seq, token: running)
 
 
 @fault("a crash that is charged to nobody")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "is_running", lambda running, claim: False)
+    patch.setattr(verdict, "find_running", lambda running, seq, token: None)
 
 
 @fault("crashes without an end")

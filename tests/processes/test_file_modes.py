@@ -328,7 +328,7 @@ def test_a_slot_that_is_no_file_of_its_own_is_read_as_none(tmp_path: Path, plant
     assert (running is None) == (plant is not plant_second_name)
 
 
-@pytest.mark.parametrize("size", [0, 31, 33, 100_000])
+@pytest.mark.parametrize("size", [0, 31, 33, 100_001])
 def test_a_slot_of_a_wrong_size_says_nothing_and_is_put_right_by_its_owner(tmp_path: Path, size: int) -> None:
     path = tmp_path / "queue.db"
     with SqliteTransport(path) as transport:

@@ -11,7 +11,7 @@ from liteq.job import Transition
 from liteq.worker import batching
 from liteq.worker.recovery import Recovery
 from liteq.worker.taking_back import TakingBack
-from liteq.worker.verdict import Death, judge
+from liteq.worker.verdict import Death, End, judge
 
 __all__ = ["Program"]
 
@@ -126,7 +126,7 @@ class Program:
                 running = store.running(worker.holder)
                 claims = store.leases(worker.holder)
                 now = machine.clock.wall()
-                decided = judge(claims, running, death, -9, LATE_TASKS, now, machine.chance.random)
+                decided = judge(claims, running, End(death, -9), LATE_TASKS, now, machine.chance.random)
                 if decided:
                     store.settle(worker.holder, decided, now)
                 store.expel(worker.holder, None)
