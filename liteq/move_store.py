@@ -42,12 +42,12 @@ class MoveStore:
     def begin_move(self, move_id: str, target: str, now: float) -> MoveMark:
         """Close this store, in one transaction; return the mark that it has then.
 
-        One that is closed already keeps its mark, which is returned. Workers that are provably dead and hold
-        nothing are unregistered. Jobs that are damaged so that they could not be run end FAILURE.
+        One that is closed already keeps its mark, which is returned. Workers that may live somewhere else and
+        hold nothing are unregistered: when they come again, they are refused. Jobs that are damaged so that
+        they could not be run end FAILURE.
 
         Raises:
-            MoveRefusedError: a worker is registered and not provably dead, or a job is under lease; names
-                them. Nothing was changed.
+            MoveRefusedError: a worker lives, or a job is under lease; names them. Nothing was changed.
         """
         raise self._cannot_move()
 
@@ -140,12 +140,13 @@ def refuse_holders(url: str, workers: Iterable[WorkerRecord]) -> None:
     """Refuse to move a store that workers are busy with.
 
     Raises:
-        MoveRefusedError: one of the workers is not provably dead, or holds jobs.
+        MoveRefusedError: one of the workers lives, or holds jobs.
     """
-    busy = [record for record in workers if record.alive is not False or record.leases]
+    busy = [record for record in workers if record.alive or record.leases]
     if busy:
         raise MoveRefusedError(
-            f"{url} cannot be moved while it has workers: {_listed(map(_told, busy))}. Stop them first."
+            f"{url} cannot be moved while it has workers: {_listed(map(_told, busy))}. Stop them first; what "
+            "a dead one holds is taken back by any worker that runs there for a while."
         )
 
 

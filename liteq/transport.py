@@ -325,8 +325,7 @@ class Transport(ScheduleStore, MoveStore):
     def lead(self, office: str = "upkeep") -> AbstractContextManager[bool]:
         """Try to become the one holder of an office of this store; True inside the block if that worked.
 
-        The offices are `upkeep` (the maintainer), `scheduler` and `move`. Who dies, or leaves the block,
-        gives it up.
+        The offices are `upkeep` (the maintainer) and `scheduler`. Who dies, or leaves the block, gives it up.
         """
 
     @abstractmethod

@@ -35,6 +35,10 @@ PAUSE = 0.05
 """Seconds between looks at workers that have just died, whose supervisors get a moment to act."""
 
 
+WITHDRAWN = b"withdrawn"
+"""The progress of a move that was refused after its source had been closed: nobody can begin it any more."""
+
+
 class _Progress(NamedTuple):
     """How far a move has come."""
 
@@ -49,8 +53,13 @@ class _Progress(NamedTuple):
         """Read what `written` made; nothing stored means that nothing was moved."""
         if stored is None:
             return cls(None, False, Moved())
-        after, complete, moved = json.loads(stored)
-        return cls(after, complete, Moved(*moved))
+        try:
+            after, complete, moved = json.loads(stored)
+            return cls(after, complete, Moved(*moved))
+        except (ValueError, TypeError) as error:
+            raise MoveRefusedError(
+                f"What the target says of how far this move has come is damaged: {stored!r:.100}"
+            ) from error
 
     def written(self) -> bytes:
         """Return it as the target stores it."""
@@ -86,23 +95,23 @@ class Mover:
     def run(self) -> Moved:
         """Begin the move or go on with it, until all is done; return what was moved in all its runs.
 
+        Several may run at the same time, to no purpose and no harm.
+
         Raises:
             MoveRefusedError: something is in the way.
         """
         source, target = self._source, self._target
         if source is target or (source.crosses_processes and source.url == target.url):
             raise self._same_store()
-        with source.lead("move") as leads:
-            if not leads:
-                raise MoveRefusedError(f"{_public(source)} is being moved by another program at this moment.")
-            mark = self._begin()
-            if mark.ended is None:
-                self._copy(mark)
-                # A target that syncs late does so now.
-                target.tend(self._clock.wall())
-                source.end_move(mark.id, self._clock.wall())
-            _empty(source, mark, self._batch)
-            return _Progress.read(target.move_progress(mark.id)).moved
+        mark = self._begin()
+        if mark.ended is None:
+            self._copy(mark)
+            # A target that syncs late does so now.
+            target.tend(self._clock.wall())
+            if not source.end_move(mark.id, self._clock.wall()):
+                raise self._withdrawn()
+        _empty(source, mark, self._batch)
+        return _Progress.read(target.move_progress(mark.id)).moved
 
     # ---- beginning ---------------------------------------------------------------------------------
 
@@ -110,28 +119,26 @@ class Mover:
         """Close the source, or find it closed for a move to this target."""
         source, target = self._source, self._target
         mark = source.moving()
+        if mark is not None and target.move_progress(mark.id) == WITHDRAWN:
+            source.reopen(mark.id)
+            mark = None
         if mark is None:
             self._refuse_moving(target.moving())
             self._recover()
-            mark = source.begin_move(new_id(), _public(target), self._clock.wall())
+            mark = source.begin_move(new_id(), target.url, self._clock.wall())
         is_begun = target.move_progress(mark.id) is not None
-        if mark.target != _public(target) and not is_begun:
+        if mark.target != target.url and not is_begun:
             way = "is being moved" if mark.ended is None else "was moved"
             finish = "; let that end first." if mark.ended is None else ", and there is nothing left to move."
-            raise MoveRefusedError(f"{_public(source)} {way} to {mark.target}{finish}")
+            raise MoveRefusedError(f"{source.url} {way} to {mark.target}{finish}")
         if mark.ended is None and not is_begun:
-            try:
-                self._prepare(mark)
-            except MoveRefusedError:
-                if target.move_progress(mark.id) is None:
-                    source.reopen(mark.id)
-                raise
+            self._prepare(mark)
         return mark
 
     def _refuse_moving(self, mark: MoveMark | None) -> None:
         if mark is not None and mark.ended is None:
             raise MoveRefusedError(
-                f"{_public(self._target)} is being moved to {mark.target} itself; let that end first."
+                f"{self._target.url} is being moved to {mark.target} itself; let that end first."
             )
 
     def _recover(self) -> None:
@@ -147,8 +154,13 @@ class Mover:
         """See to it that the target can take everything, before it takes anything."""
         elsewhere = self._target.moving()
         if elsewhere is None:
-            self._refuse_taken()
+            refusal = self._find_taken()
+            # Noted in the target first: from then on nobody can begin this move there.
+            if refusal is not None and self._target.adopt(mark.id, None, WITHDRAWN):
+                self._source.reopen(mark.id)
+                raise refusal
         elif elsewhere.id == mark.id:
+            self._source.reopen(mark.id)
             raise self._same_store()
         else:
             self._refuse_moving(elsewhere)
@@ -156,7 +168,7 @@ class Mover:
             _empty(self._target, elsewhere, self._batch)
             self._target.reopen(elsewhere.id)
 
-    def _refuse_taken(self) -> None:
+    def _find_taken(self) -> MoveRefusedError | None:
         taken: list[str] = []
         after = None
         while jobs := self._source.export(after, self._batch):
@@ -165,32 +177,34 @@ class Mover:
             taken += [job.id for job in found if job is not None]
         names = [record.name for record in self._schedules_to_move()]
         named = [record.name for record in self._target.schedules(names)]
-        if taken or named:
-            raise in_use(_public(self._target), taken, named)
+        return in_use(self._target.url, taken, named) if taken or named else None
 
     def _same_store(self) -> MoveRefusedError:
-        return MoveRefusedError(f"{_public(self._source)} and {_public(self._target)} are the same store.")
+        return MoveRefusedError(f"{self._source.url} and {self._target.url} are the same store.")
+
+    def _withdrawn(self) -> MoveRefusedError:
+        return MoveRefusedError(
+            f"{self._source.url} was opened again by another program meanwhile; see what it says."
+        )
 
     # ---- moving ------------------------------------------------------------------------------------
 
     def _copy(self, mark: MoveMark) -> None:
         """Bring to the target what it does not have yet."""
-        seen = self._target.move_progress(mark.id)
-        while not (at := _Progress.read(seen)).complete:
+        while True:
+            # Read each time: another program may bring the same, or an answer may have been lost.
+            seen = self._target.move_progress(mark.id)
+            if seen == WITHDRAWN:
+                raise self._withdrawn()
+            at = _Progress.read(seen)
+            if at.complete:
+                return
             origins = self._source.origins() if seen is None else ()
             jobs = self._source.export(at.after, self._batch)
             schedules = [] if jobs else self._schedules_to_move()
             then = _after(at, jobs, len(self._source.schedules()))
-            written = then.written()
-            if self._target.adopt(mark.id, seen, written, jobs, schedules, origins):
-                seen = written
+            if self._target.adopt(mark.id, seen, then.written(), jobs, schedules, origins):
                 self._report(then.moved)
-                continue
-            # Perhaps it was this very batch: the answer may have been lost, and the call repeated.
-            found = self._target.move_progress(mark.id)
-            if found == seen:
-                raise MoveRefusedError(f"{_public(self._target)} refuses what is moved; try again.")
-            seen = found
 
     def _schedules_to_move(self) -> list[ScheduleRecord]:
         """Return the schedules that the target does not have from the same declaration already."""
@@ -229,13 +243,3 @@ def _is_same(one: ScheduleRecord, other: ScheduleRecord) -> bool:
 
 def _as_declared(record: ScheduleRecord) -> ScheduleRecord:
     return replace(record, next_run=None, last_run=None, runs=0, last_job=None, created=0.0, revision=0)
-
-
-def _public(store: Transport) -> str:
-    """Return a store's URL without a password, to be stored and shown."""
-    scheme, separator, rest = store.url.partition("://")
-    if not separator:
-        return store.url
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{path}"

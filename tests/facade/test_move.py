@@ -194,6 +194,14 @@ def test_a_move_goes_on_to_the_same_target_only(stores: tuple[Transport, Transpo
             move(source, other)
 
 
+def test_a_damaged_note_of_how_far_a_move_has_come_is_told_as_such(stores: tuple[Transport, Transport]):
+    source, target = stores
+    source.begin_move("move", target.url, NOW)
+    target.adopt("move", None, b"[1, 2")
+    with pytest.raises(MoveRefusedError, match=r"is damaged: b'\[1, 2'"):
+        move(source, target)
+
+
 def test_a_store_is_not_moved_to_itself(tmp_path: Path):
     with MemoryTransport() as store, pytest.raises(MoveRefusedError, match="the same store"):
         move(store, store)
@@ -235,6 +243,45 @@ def test_ids_and_names_that_the_target_has_are_refused_before_anything_is_moved(
     assert [target.forget("later"), target.forget("failed")] == [True, True]
     target.remove_schedules(["nightly"])
     move(source, target)
+
+
+def test_a_refused_move_that_is_cut_off_is_refused_again_and_leaves_the_source_open(
+    stores: tuple[Transport, Transport],
+):
+    source, target = stores
+    fill(source)
+    target.enqueue([new_job("later")], NOW)
+    for steps in range(9):
+        budget = [steps]
+        with pytest.raises((Stopped, MoveRefusedError)) as told_so:
+            Mover(Cut(source, budget), Cut(target, budget), clock=ManualClock(NOW)).run()
+        if told_so.type is MoveRefusedError:
+            assert "(later)" in str(told_so.value)
+            assert source.moving() is None
+    assert told_so.type is MoveRefusedError
+    assert [job.id for job in target.find(JobFilter())] == ["later"]
+
+
+def test_a_move_that_somebody_has_withdrawn_cannot_go_on(stores: tuple[Transport, Transport]):
+    source, target = stores
+    fill(source)
+    expected = told(source)
+
+    class Overtaken(Cut):
+        """A target in which another program finds an id in use, before this one brings its first batch."""
+
+        def adopt(self, *arguments: Any) -> bool:
+            if self.budget[0]:
+                self.budget[0] = 0
+                target.enqueue([new_job("later")], NOW)
+                with pytest.raises(MoveRefusedError, match="later"):
+                    move(source, target)
+            return self.transport.adopt(*arguments)
+
+    with pytest.raises(MoveRefusedError, match="opened again by another program"):
+        move(source, Overtaken(target, [1]))
+    assert told(source) == expected
+    assert [job.id for job in told(target)] == ["later"]
 
 
 def test_a_schedule_that_the_target_has_from_the_same_declaration_is_no_conflict(
@@ -279,13 +326,6 @@ def test_what_dead_workers_held_is_taken_back_and_moved(stores: tuple[Transport,
     source.expel(holder, None)
     assert move(source, target).jobs == 2
     assert source.workers() == []
-
-
-def test_two_moves_of_one_store_do_not_run_at_the_same_time(stores: tuple[Transport, Transport]):
-    source, target = stores
-    with source.lead("move"), pytest.raises(MoveRefusedError, match="at this moment"):
-        move(source, target)
-    move(source, target)
 
 
 def test_a_move_that_was_overtaken_by_another_adopts_nothing_twice(stores: tuple[Transport, Transport]):

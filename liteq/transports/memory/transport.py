@@ -50,7 +50,7 @@ class MemoryTransport(KeptSchedules, KeptMoves, Transport):
     def __init__(self, url: str = "memory://") -> None:
         self.url = url
         self._lock = threading.Lock()
-        self._offices = {office: threading.Lock() for office in ("upkeep", "scheduler", "move")}
+        self._offices = {office: threading.Lock() for office in ("upkeep", "scheduler")}
         self._stations = Stations()
         self._last_holder = 0
         self._declared: dict[str, TaskOrigin] = {}
