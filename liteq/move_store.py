@@ -24,7 +24,7 @@ from liteq.job import TaskOrigin, WorkerRecord
 from liteq.moving import MoveMark, StoredJob
 from liteq.timetable import ScheduleRecord
 
-__all__ = ["MOST_BYTES", "MoveStore", "closed", "fitting", "in_use", "refuse_holders"]
+__all__ = ["MOST_BYTES", "MoveStore", "closed", "fitting", "in_use", "refuse_holders", "told_moved"]
 
 MOST_BYTES = 4 << 20
 """Payloads and results in one batch, but for a single job that brings more."""
@@ -119,9 +119,12 @@ class MoveStore:
 def closed(url: str, mark: MoveMark) -> StoreMovedError:
     """Return the error that says where to go instead of a closed store."""
     moved = "is being moved" if mark.ended is None else "was moved"
-    return StoreMovedError(
-        f"{url} {moved} to {mark.target}; nothing was changed here. Use that queue instead."
-    )
+    return told_moved(url, f"{moved} to {mark.target}")
+
+
+def told_moved(url: str, said: str) -> StoreMovedError:
+    """Return the same error, where a store has said by itself what has become of it."""
+    return StoreMovedError(f"{url} {said}, and nothing is stored here any more; use that queue instead.")
 
 
 def fitting(jobs: Iterable[StoredJob], limit: int) -> list[StoredJob]:

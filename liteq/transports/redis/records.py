@@ -19,6 +19,7 @@ from liteq.states import PENDING
 __all__ = [
     "DAMAGED",
     "LATEST",
+    "STATIONS",
     "as_claim",
     "as_count",
     "as_job",

@@ -13,7 +13,7 @@ from liteq.transports.redis.doorbell import Doorbells
 from liteq.transports.redis.producing import Origins, Shipment
 from liteq.transports.redis.records import DAMAGED, pack, text, unpack
 
-__all__ = ["DAMAGE", "StoredSchedules"]
+__all__ = ["DAMAGE", "StoredSchedules", "told_of"]
 
 DAMAGE = "Its record in the store is damaged; remove it and add it anew."
 MOST = 1 << 53
@@ -36,7 +36,7 @@ class StoredSchedules(ScheduleStore):
         if not records:
             return []
         told = [
-            (record.name, _told(record), self._origins.of(record.task) if record.job is not None else False)
+            (record.name, told_of(record), self._origins.of(record.task) if record.job is not None else False)
             for record in records
         ]
         saved: list[bool] = self._calls.act("save_schedules", *_without_nones(told))
@@ -102,7 +102,7 @@ def _progress(record: ScheduleRecord) -> tuple[Any, ...]:
     return tuple(False if value is None else value for value in told)
 
 
-def _told(record: ScheduleRecord) -> tuple[Any, ...]:
+def told_of(record: ScheduleRecord) -> tuple[Any, ...]:
     """Return what is stored of a schedule, with the revision that was seen; see `timetable.lua`."""
     job = None if record.job is None else tuple(record.job)
     rest = pack(

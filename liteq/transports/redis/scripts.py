@@ -69,11 +69,11 @@ def read_script(name: str, key: bytes) -> Script:
         name: that of the file, without its ending.
         key: the key that it is given.
     """
-    own = _read(name)
-    needs = own.partition(b"\n")[0]
-    parts = needs.removeprefix(WITH).decode().split(",") if needs.startswith(WITH) else []
-    return Script(b"\n".join([*(_read(part.strip()) for part in parts), own]), key)
+    return Script(_read(name), key)
 
 
 def _read(name: str) -> bytes:
-    return (FOLDER / f"{name}.lua").read_bytes()
+    own = (FOLDER / f"{name}.lua").read_bytes()
+    needs = own.partition(b"\n")[0]
+    parts = needs.removeprefix(WITH).decode().split(",") if needs.startswith(WITH) else []
+    return b"\n".join([*(_read(part.strip()) for part in parts), own])

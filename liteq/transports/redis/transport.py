@@ -26,6 +26,7 @@ from liteq.transports.redis.diagnosis import describe, examine
 from liteq.transports.redis.doorbell import Doorbells
 from liteq.transports.redis.liveness import Liveness
 from liteq.transports.redis.managing import Desk
+from liteq.transports.redis.moving import MovableStore
 from liteq.transports.redis.offices import Offices
 from liteq.transports.redis.opening import open_connection
 from liteq.transports.redis.producing import Origins, enqueue
@@ -37,7 +38,7 @@ from liteq.transports.redis.turns import Turns, wanted
 __all__ = ["RedisTransport"]
 
 
-class RedisTransport(StoredSchedules, Transport):
+class RedisTransport(StoredSchedules, MovableStore, Transport):
     """A queue on a Redis server."""
 
     crosses_processes = True

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from liteq.errors import NotSupportedError, StoreError, StoreFullError, StoreUnavailableError
+from liteq.move_store import told_moved
 
 __all__ = ["Kind", "Trouble", "translate", "understand"]
 
@@ -137,6 +138,8 @@ def translate(trouble: Trouble, url: str) -> StoreError | NotSupportedError:
         url: where, with no password.
     """
     said = trouble.text
+    if trouble.code == "CLOSED":
+        return told_moved(url, said.removeprefix("CLOSED "))
     if trouble.code in _FULL:
         return StoreFullError(
             f"{url}: the server takes no more, and nothing of this call was stored: {said} "

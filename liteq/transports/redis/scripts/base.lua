@@ -1,3 +1,4 @@
+-- with: closing
 -- What every script that changes something begins with.
 --
 -- KEYS[1] is "{PREFIX}:liteq". All other keys of a store begin like it, so that a store lies in one slot of
@@ -13,11 +14,22 @@ local MOST = 4000 -- values handed to one command; Lua's stack ends at about 8,0
 local KEPT = P .. 'caller:' .. ARGV[3]
 local STALE = 'STALE this call came after a later one of its caller, and was not run'
 
--- Return the reply to this very call if it has run, or an error if it comes after a later one.
+local function closed()
+  return refusal_of(call('GET', P .. 'closed'))
+end
+
+-- Return the mark of a closed store if it is that of this move.
+local function closed_for(id)
+  local ok, said = pcall(cmsgpack.unpack, call('GET', P .. 'closed') or '')
+  return ok and type(said) == 'table' and said[1] == id and said or nil
+end
+
+-- Return the reply to this very call if it has run, or an error if it comes after a later one, or the store is
+-- closed.
 local function recall()
-  local kept = call('GET', KEPT)
+  local kept, mark = unpack(call('MGET', KEPT, P .. 'closed'))
   if not kept then
-    return nil
+    return refusal_of(mark)
   end
   local cut = string.find(kept, ' ', 1, true)
   local last, number = tonumber(string.sub(kept, 1, cut - 1)), tonumber(ARGV[4])
@@ -27,7 +39,7 @@ local function recall()
   if number < last then
     return redis.error_reply(STALE)
   end
-  return nil
+  return refusal_of(mark)
 end
 
 local function remember(reply)

@@ -1,0 +1,7 @@
+-- with: base
+-- Take the mark of a move away; return whether it was there.
+if not closed_for(cmsgpack.unpack(ARGV[6])[1]) then
+  return pack(false)
+end
+call('DEL', P .. 'closed')
+return pack(true)
