@@ -13,6 +13,7 @@ from typing import Any
 
 from liteq.transports.redis.connection import Connection
 from liteq.transports.redis.records import pack, unpack
+from liteq.transports.redis.scripts import Word
 
 __all__ = ["Caller", "Calls"]
 
@@ -70,8 +71,11 @@ class Calls:
         """
         return self.send(script, self.caller(), pack(facts))
 
-    def send(self, script: str, caller: Caller, packed: bytes) -> Any:
-        """Run a script as the next call of a caller, with what is packed already."""
+    def do(self, script: str, *words: Word) -> Any:
+        """Run a script that takes its facts as words; for the one that is run most."""
+        return self.send(script, self.caller(), *words)
+
+    def send(self, script: str, caller: Caller, *words: Word) -> Any:
+        """Run a script as the next call of a caller."""
         caller.number += 1
-        words = (caller.name, caller.number, self._keep, packed)
-        return unpack(self._connection.run(script, words))
+        return unpack(self._connection.run(script, (caller.name, caller.number, self._keep, *words)))

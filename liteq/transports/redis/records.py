@@ -7,11 +7,12 @@ and not each time that its job moves. What is None here is `false` there, becaus
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from msgpack import Packer, unpackb
+from msgpack import Packer, packb, unpackb
 
 from liteq.job import DEFAULT_RESULT_EXPIRES, Claim, Job, LaneCount, NewJob, TaskOrigin
 from liteq.states import PENDING
@@ -42,6 +43,12 @@ _PENDING = str(PENDING)
 _FIELDS = 19
 _BODY_FIELDS = 6
 _NO_BODY = (b"", b"msgpack", None, 3, None, 0.0)
+_PLAIN = (
+    b"\xdc\x00\x13\xd9%c%b\xda%c%c%b%c\xa7PENDING\x00\xcb%b"
+    + packb((False, 0, 0, 0, False, DEFAULT_RESULT_EXPIRES, 0, *(False,) * 6))[1:]
+)
+"""The record of a new job with the usual options, but for its id, lane, station and due."""
+_DOUBLE = struct.Struct(">d").pack
 _SOUND = {int, float, bool, bytes}
 """The types of what a record holds."""
 
@@ -89,6 +96,11 @@ def _parts(lane: bytes) -> tuple[str, str]:
 
 def record_of(job: NewJob, lane: bytes, due: float, now: float) -> bytes:
     """Return the record of a new job."""
+    if not (job.priority or job.ignore_result) and job.expires is None and job.result_expires is None:
+        # Most jobs; what is packed at once for all of them need not be packed for each.
+        name = job.id.encode("utf-8", "surrogatepass")
+        if len(name) < 256 and len(lane) < 65536:
+            return _PLAIN % (len(name), name, len(lane) >> 8, len(lane) & 255, lane, due > now, _DOUBLE(due))
     keep = DEFAULT_RESULT_EXPIRES if job.result_expires is None else job.result_expires
     expires = False if job.expires is None else job.expires
     station = READY if due <= now else DELAYED

@@ -38,7 +38,7 @@ end
 local lost = false
 if note then
   if number == note[1] then
-    return pack({ told_again(), note[3], 0, 0 })
+    return pack({ told_again(), note[3], note[4], note[5] })
   end
   if number < note[1] then
     return redis.error_reply(STALE)
@@ -215,6 +215,7 @@ end
 -- Put the chosen jobs under a lease; those whose records make no sense end instead.
 local function lease(seqs, homes, list, leased)
   local records, bodies, token = load(seqs), bodies_of(seqs), fresh('token', #seqs, 1000000)
+  local written = {}
   for at, seq in ipairs(seqs) do
     local r = records[at]
     if not r then
@@ -233,12 +234,13 @@ local function lease(seqs, homes, list, leased)
       tally(r, 1)
       add('leases:' .. holder, token, seq)
       local raw = pack(r)
-      call('HSET', P .. 'jobs', seq, raw)
+      written[#written + 1], written[#written + 2] = seq, raw
       list[#list + 1], list[#list + 2], list[#list + 3] = seq, raw, bodies[at]
       leased[#leased + 1], leased[#leased + 2] = seq, token
       token = token + 1
     end
   end
+  spread('HSET', P .. 'jobs', written)
   flush()
 end
 
@@ -270,22 +272,20 @@ if #settlements > 0 then
 end
 local more = promote()
 more = expire(now, expired, BATCH) == BATCH or more
-local claimed, leased = {}, {}
-if registered then
-  local writes = { 'HSET', WORKER }
-  if request and not more then
-    local left = expires - now
-    if left < timeout * 2 / 3 or left > timeout then
-      writes[3], writes[4] = 'expires', now + timeout
-    end
-    claimed, leased = claim()
+local claimed, leased, writes = {}, {}, { 'HSET', WORKER }
+if registered and request and not more then
+  local left = expires - now
+  if left < timeout * 2 / 3 or left > timeout then
+    writes[3], writes[4] = 'expires', now + timeout
   end
-  writes[#writes + 1] = NOTE
-  writes[#writes + 1] = pack({ number, leased, refused })
+  claimed, leased = claim()
+end
+more = more and 1 or 0
+local heard = ring()
+local reply = pack({ claimed, refused, more, heard })
+if registered then
+  writes[#writes + 1], writes[#writes + 2] = NOTE, pack({ number, leased, refused, more, heard })
   call(unpack(writes))
+  return reply
 end
-local reply = pack({ claimed, refused, more and 1 or 0, ring() })
-if not registered then
-  remember(reply)
-end
-return reply
+return remember(reply)
