@@ -100,7 +100,16 @@ def record_of(job: NewJob, lane: bytes, due: float, now: float) -> bytes:
         # Most jobs; what is packed at once for all of them need not be packed for each.
         name = job.id.encode("utf-8", "surrogatepass")
         if len(name) < 256 and len(lane) < 65536:
-            return _PLAIN % (len(name), name, len(lane) >> 8, len(lane) & 255, lane, due > now, _DOUBLE(due))
+            plain: bytes = _PLAIN % (
+                len(name),
+                name,
+                len(lane) >> 8,
+                len(lane) & 255,
+                lane,
+                due > now,
+                _DOUBLE(due),
+            )
+            return plain
     keep = DEFAULT_RESULT_EXPIRES if job.result_expires is None else job.result_expires
     expires = False if job.expires is None else job.expires
     station = READY if due <= now else DELAYED
@@ -197,7 +206,12 @@ def _record(packed: bytes) -> list[Any]:
         told = unpack(packed)
     except (ValueError, TypeError):
         told = None
-    if type(told) is list and len(told) == _FIELDS and _SOUND.issuperset(map(type, told[:14])):
+    if (
+        type(told) is list
+        and len(told) == _FIELDS
+        and type(told[1]) is bytes
+        and _SOUND.issuperset(map(type, told[:14]))
+    ):
         numbers = (told[2], told[4], told[7], told[8], told[9], told[12])
         if all(type(number) is int for number in numbers) and type(told[5]) in (int, float):
             return told

@@ -1,3 +1,3 @@
--- with: reading
+-- with: reading, lasting
 -- Tell whether a worker is registered.
-return pack(call('EXISTS', P .. 'worker:' .. cmsgpack.unpack(ARGV[1])) == 1)
+return pack(lasts(unpack(call('HMGET', P .. 'worker:' .. cmsgpack.unpack(ARGV[1]), 'expires', 'timeout'))))

@@ -10,8 +10,16 @@ local entering, leaving, changed, dropped, tallies = {}, {}, {}, {}, {}
 local opened, parted, rung, ended = {}, {}, {}, {}
 local loaded = {} -- records by the numbers of their jobs; false for those that this script has dropped
 
+local function is_whole(value, least, most)
+  return type(value) == 'number' and value >= least and value <= most and value % 1 == 0
+end
+
 local function is_time(value)
-  return value == false or type(value) == 'number'
+  return type(value) == 'number' and value > -1e12 and value < 1e12
+end
+
+local function may_be_time(value)
+  return value == false or is_time(value)
 end
 
 -- Return a record, or nil for what is none.
@@ -19,10 +27,11 @@ local function read(raw)
   local ok, r = pcall(cmsgpack.unpack, raw or '')
   if ok and type(r) == 'table' and #r == REASON
     and type(r[ID]) == 'string' and type(r[LANE]) == 'string' and type(r[STATE]) == 'string'
-    and type(r[STATION]) == 'number' and type(r[PRIORITY]) == 'number' and type(r[DUE]) == 'number'
-    and type(r[ATTEMPTS]) == 'number' and type(r[RETRIES]) == 'number' and type(r[CRASHES]) == 'number'
-    and type(r[TOKEN]) == 'number' and type(r[KEEP]) == 'number'
-    and is_time(r[EXPIRES]) and is_time(r[DISCARD]) and is_time(r[HOLDER]) then
+    and is_whole(r[STATION], READY, FINISHED) and is_whole(r[PRIORITY], -32768, 32767) and is_time(r[DUE])
+    and is_whole(r[ATTEMPTS], 0, 2147483647) and is_whole(r[RETRIES], 0, 2147483647)
+    and is_whole(r[CRASHES], 0, 2147483647) and is_whole(r[TOKEN], 0, 9007199254740991)
+    and type(r[IGNORE]) == 'boolean' and is_time(r[KEEP]) and may_be_time(r[EXPIRES])
+    and may_be_time(r[DISCARD]) and (r[HOLDER] == false or is_whole(r[HOLDER], 0, 9007199254740991)) then
     return r
   end
   return nil
@@ -74,9 +83,15 @@ local function place(r, seq)
   return struct.pack('>HBdI8', 32767 - r[PRIORITY], 1, due, seq)
 end
 
-local function queue_of(lane)
+-- Return the queue and the task of a lane.
+local function parts(lane)
   local colon = string.find(lane, ':', 1, true) or 0
-  return string.sub(lane, colon + 1, colon + (tonumber(string.sub(lane, 1, colon - 1)) or 0))
+  local length = tonumber(string.sub(lane, 1, colon - 1)) or 0
+  return string.sub(lane, colon + 1, colon + length), string.sub(lane, colon + length + 1)
+end
+
+local function queue_of(lane)
+  return (parts(lane))
 end
 
 local function tally(r, n)

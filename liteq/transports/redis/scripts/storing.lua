@@ -10,8 +10,8 @@ local function give_way(id, seq)
   call('ZREM', P .. 'discarding', seq)
   call('HDEL', P .. 'jobs', seq)
   call('HDEL', P .. 'bodies', seq)
-  if ok and type(r) == 'table' and type(r[2]) == 'string' and type(r[4]) == 'string' then
-    local kind = r[3] .. #r[4] .. ':' .. r[4] .. r[2]
+  if ok and type(r) == 'table' and type(r[2]) == 'string' and r[3] == 3 and type(r[4]) == 'string' then
+    local kind = '3' .. #r[4] .. ':' .. r[4] .. r[2]
     if call('HINCRBY', P .. 'counts', kind, -1) <= 0 then
       call('HDEL', P .. 'counts', kind)
     end

@@ -1,4 +1,4 @@
--- with: base, moves
+-- with: base, lasting, moves
 -- Settle what is finished and claim what is next.
 --
 -- A registered worker's last turn is noted with the worker, and for each of its callers: a claim whose reply
@@ -13,8 +13,11 @@ local BATCH = 2000 -- jobs that one script moves; more would hold up everybody e
 local number = tonumber(ARGV[4])
 local about = call('HMGET', WORKER, 'expires', 'timeout', NOTE)
 local expires, timeout = tonumber(about[1] or ''), tonumber(about[2] or '')
-local registered = expires ~= nil and timeout ~= nil and timeout >= 0 and expires < 253402300800
-local note = about[3] and cmsgpack.unpack(about[3])
+local registered = lasts(about[1], about[2])
+local noted, note = pcall(cmsgpack.unpack, about[3] or '')
+if not noted or type(note) ~= 'table' or #note ~= 5 then
+  note = nil
+end
 
 -- Return what a claim told of a job, if that lease still holds.
 local function told(seq, token, list)
@@ -108,8 +111,8 @@ local function serving()
     end
   end
   for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
-    local queue = queue_of(lane)
-    local cost = request[1][string.sub(lane, string.find(lane, ':', 1, true) + #queue + 1)]
+    local queue, task = parts(lane)
+    local cost = request[1][task]
     if cost and (not queues or queues[queue]) then
       found[#found + 1] = { lane = lane, key = P .. 'ready:' .. lane, cost = math.max(1, cost), taken = 0 }
     end
@@ -119,7 +122,17 @@ end
 
 -- Read the next members of a lane; false at its end, and a lane that was empty from the start is closed.
 local function refill(lane, size)
-  lane.members = call('ZRANGE', lane.key, lane.taken, lane.taken + size - 1)
+  local odd
+  repeat
+    odd = {}
+    lane.members = call('ZRANGE', lane.key, lane.taken, lane.taken + size - 1)
+    for _, member in ipairs(lane.members) do
+      if #member ~= 19 then
+        odd[#odd + 1] = member
+      end
+    end
+    spread('ZREM', lane.key, odd)
+  until #odd == 0
   lane.at = 1
   if #lane.members == 0 then
     if lane.taken == 0 then
