@@ -62,16 +62,16 @@ class Workers(Protocol):
 
 
 class Queue(PeriodicWork, Draining):
-    """A task queue on one SQLite file: registers tasks, enqueues their calls, and reads results.
+    """A task queue on one SQLite file, or on Redis: registers tasks, enqueues their calls, and reads results.
 
-    Making one touches no file; it is opened at first use, and again in a forked child. It may be used
+    Making one touches nothing; it is opened at first use, and again in a forked child. It may be used
     from any number of threads.
 
     Args:
-        url: the file's path (a str or PathLike), `sqlite:///path`, or `memory://` for a queue within this
-            process. A relative path starts in the working directory of this moment.
+        url: the file's path (a str or PathLike), `sqlite:///path`, `memory://` for a queue within this
+            process, or a Redis server's. A relative path starts in the working directory of this moment.
         durability: "full": a stored job survives a power cut; "normal": a power cut may lose about the
-            last second. Both survive the death of any process.
+            last second. Both survive the death of any process. On Redis the server's settings decide.
         serializer: the codec of arguments and results, "msgpack" or "json".
         result_expires: seconds (or a timedelta) that a finished job is kept; None or 0 for ever.
         visibility_timeout: seconds that a worker's lease on a job lasts without renewal; at least 0.1.
@@ -80,7 +80,7 @@ class Queue(PeriodicWork, Draining):
         max_payload: the most bytes that a call's encoded arguments may take.
         disable_sync_subtasks: refuse `get()` inside tasks.
         default_queue: the queue name of tasks that name none.
-        busy_timeout: seconds to wait for the file's write lock before a StoreBusyError.
+        busy_timeout: seconds to wait for the file's write lock, or the server, before a StoreBusyError.
         create: create the file or its tables where there are none.
         file_mode: who may use a file that is made here: 0o600 for this user alone, 0o660 for the file's group
             as well. A file that is there keeps its mode; what stands beside it follows that.
@@ -95,7 +95,6 @@ class Queue(PeriodicWork, Draining):
 
     Raises:
         ConfigurationError: a value that a setting cannot have.
-        NotSupportedError: a URL of a kind that is not built yet.
     """
 
     def __init__(
@@ -144,7 +143,7 @@ class Queue(PeriodicWork, Draining):
 
     @property
     def url(self) -> str:
-        """The file's absolute path, or the URL of a queue in memory."""
+        """The file's absolute path, or the URL, without any password."""
         return self.settings.url
 
     @property

@@ -328,6 +328,10 @@ class Transport(ScheduleStore, MoveStore):
         The offices are `upkeep` (the maintainer) and `scheduler`. Who dies, or leaves the block, gives it up.
         """
 
+    def keeps(self, office: str) -> bool:
+        """Tell whether an office that `lead` gave is still held; it is, where none is ever lost."""
+        return True
+
     @abstractmethod
     def tend(self, now: float) -> None:
         """Do the storage's own upkeep (checkpoints, leftover side files); called by the maintainer."""

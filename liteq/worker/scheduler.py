@@ -193,7 +193,9 @@ class Scheduler:
 
     def _try_to_lead(self) -> None:
         if self._is_leader:
-            return
+            if self._transport.keeps("scheduler"):
+                return
+            self.close()
         self._is_leader = self._leading.enter_context(self._transport.lead("scheduler"))
         if self._is_leader:
             # What the clock did before, nobody may have noticed.

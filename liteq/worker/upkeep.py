@@ -28,6 +28,8 @@ class Upkeep:
 
     def look(self) -> float:
         """Do what is due, if this is the maintainer; return the seconds until it should look again."""
+        if self._is_leader and not self._transport.keeps("upkeep"):
+            self.close()
         if not self._is_leader:
             self._is_leader = self._leading.enter_context(self._transport.lead())
             if not self._is_leader:

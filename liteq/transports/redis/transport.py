@@ -197,6 +197,9 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
     def lead(self, office: str = "upkeep") -> AbstractContextManager[bool]:
         return self._offices.lead(office)
 
+    def keeps(self, office: str) -> bool:
+        return self._offices.keeps(office)
+
     def tend(self, now: float) -> None:
         self._lives.tidy([record.holder for record in self.workers()])
 

@@ -54,6 +54,8 @@ _CODES = {
     "ClusterDownError": "CLUSTERDOWN",
     "MasterDownError": "MASTERDOWN",
     "TryAgainError": "TRYAGAIN",
+    "MovedError": "MOVED",
+    "AskError": "ASK",
 }
 """redis-py takes the code away from what it has a class of its own for."""
 _PASSING = {
@@ -71,7 +73,7 @@ _FULL = {"OOM", "MISCONF"}
 _CODE = re.compile(r"-?([A-Z][A-Z0-9_]+)(?: |$)")
 # Before Redis 7, what fails in a script is told as a part of a longer sentence.
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z][A-Z0-9_]+) (.*)", re.DOTALL)
-_REDIRECTION = re.compile(r"(?:MOVED|ASK) \d+ (.*):(\d+)")
+_REDIRECTION = re.compile(r"(?:MOVED |ASK )?\d+ (.*):(\d+)")
 
 
 def understand(error: BaseException) -> Trouble:
