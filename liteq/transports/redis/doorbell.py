@@ -35,14 +35,14 @@ class RedisListener(LocalListener):
         self, bells: Doorbells, listeners: list[LocalListener], topics: Collection[str] | None, channel: bytes
     ) -> None:
         super().__init__(listeners, topics)
-        self._bells = bells
+        self.bells = bells
         self._channel: bytes | None = channel
         bells.subscribe(channel)
 
     def arm(self) -> None:
         """Ask to be rung from now on."""
         if self._channel is not None:
-            self._bells.confirm(self._channel)
+            self.bells.confirm(self._channel)
         super().arm()
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class RedisListener(LocalListener):
         channel, self._channel = self._channel, None
         self.armed = False
         if channel is not None:
-            self._bells.unsubscribe(channel)
+            self.bells.unsubscribe(channel)
 
 
 class _Sleepers:
@@ -61,6 +61,11 @@ class _Sleepers:
         self.jobs: list[LocalListener] = []
         self.results: list[LocalListener] = []
         self.schedules: list[LocalListener] = []
+
+    def of(self, bells: Doorbells) -> list[RedisListener]:
+        """Return those of one transport."""
+        everybody = (*self.jobs, *self.results, *self.schedules)
+        return [each for each in everybody if isinstance(each, RedisListener) and each.bells is bells]
 
 
 class Doorbells:
@@ -157,6 +162,9 @@ class Doorbells:
             self._changed.notify_all()
             self._say(b"PING", [])
             thread, link = self._thread, self._link
+        for listener in self._sleepers.of(self):
+            listener.close()
+            listener.ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(CLOSE_TIMEOUT)
             if thread.is_alive() and link is not None:
