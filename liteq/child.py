@@ -2,11 +2,13 @@
 
 A supervisor starts `[sys.executable, "-c", BOOT]` with a pipe as standard input. Its first line is JSON::
 
-    {"path": [sys.path entries], "config": WorkerConfig.to_json(), "messages": file descriptor}
+    {"path": [sys.path entries], "first": "module:function" or null, "config": WorkerConfig.to_json(),
+     "messages": file descriptor}
 
-After that a line `stop` ends the loop, and the end of the pipe means that the supervisor is dead: the
-process ends at once, and others recover what it held. `messages` is the writing end of a second pipe (on
-Windows the handle of it), on which the worker sends JSON lines, each with a `type`:
+`first` is called before anything else is imported; what it raised is added as `failed`. After that a line
+`stop` ends the loop, `recall` makes it interrupt what runs as well, and the end of the pipe means that the
+supervisor is dead: the process ends at once, and others recover what it held. `messages` is the writing end
+of a second pipe (on Windows the handle of it), on which the worker sends JSON lines, each with a `type`:
 
     hello   registered under `holder`, with leases of `visibility_timeout` seconds; `tasks` has what the
             supervisor needs to decide about a job that it has killed or lost (again with another holder
@@ -19,6 +21,7 @@ Windows the handle of it), on which the worker sends JSON lines, each with a `ty
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import logging
@@ -29,14 +32,13 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 from liteq.app.opening import open_for_workers
 from liteq.app.reconciling import reconcile_declared
-from liteq.clock import SystemClock
 from liteq.errors import LiteqError, LiteqWarning, StoreBusyError, StoreFullError, TimeLimitExceeded
 from liteq.job import WorkerInfo
 from liteq.queue import Queue
@@ -44,10 +46,12 @@ from liteq.registry import collect_tasks
 from liteq.task import Task
 from liteq.transport import Transport
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
-from liteq.worker.executor import Executor
 from liteq.worker.imports import import_tasks, load_app, settings_on
 from liteq.worker.log import LOGGER, set_up_logging
-from liteq.worker.loop import LoopEnd, WorkerLoop
+from liteq.worker.loop import LoopEnd
+from liteq.worker.pools.base import Pool
+from liteq.worker.pools.making import Loop, make_loop
+from liteq.worker.pools.registry import PROCESSES, find_pool
 from liteq.worker.surroundings import OwnSurroundings, Surroundings
 
 __all__ = ["main"]
@@ -101,19 +105,24 @@ class _Messages:
 
 
 class _Control:
-    """Obeys the supervisor: a line `stop`, the end of the pipe, SIGTERM."""
+    """Obeys the supervisor: the lines `stop` and `recall`, the end of the pipe, SIGTERM.
 
-    def __init__(self) -> None:
+    Args:
+        aside: calls a function that blocks, so that no job waits for it.
+    """
+
+    def __init__(self, aside: Callable[[Callable[[], bytes]], bytes]) -> None:
         # Moved away from standard input, so that neither a task nor what it starts reads or holds it.
         self.descriptor = os.dup(0)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        self._loop: WorkerLoop | None = None
+        self._aside = aside
+        self._loop: Loop | None = None
         self._stopping = False
         threading.Thread(target=self._listen, name="liteq-control", daemon=True).start()
 
-    def attach(self, loop: WorkerLoop) -> None:
+    def attach(self, loop: Loop) -> None:
         """Name the loop that a stop is to end."""
         self._loop = loop
         if self._stopping:
@@ -129,9 +138,11 @@ class _Control:
     def _listen(self) -> None:
         # Without a buffer: a thread that holds a buffer's lock can crash the interpreter's shutdown.
         with open(self.descriptor, "rb", buffering=0, closefd=False) as pipe:
-            for line in pipe:
-                if line.strip() == b"stop":
+            while line := self._aside(pipe.readline):
+                if line.strip() in (b"stop", b"recall"):
                     self.stop()
+                if line.strip() == b"recall" and self._loop is not None:
+                    self._loop.recall()
         os._exit(1)
 
 
@@ -144,7 +155,12 @@ def main(boot: Mapping[str, Any]) -> int:
     config = WorkerConfig.from_json(boot["config"])
     _die_with_parent()
     messages = _Messages(boot["messages"])
-    control = _Control()
+    if "failed" in boot:
+        error = f"The pool {config.pool} cannot run here: {boot['first']} says {boot['failed']}."
+        messages.send("failed", error=error)
+        _end(CANNOT)
+    pool = None if config.pool == PROCESSES else find_pool(config.pool)
+    control = _Control(_call if pool is None else pool.aside)
     _handle_signals(control)
     _keep_from_forks(messages.descriptor, control.descriptor)
     surroundings = OwnSurroundings([messages.descriptor, control.descriptor])
@@ -156,7 +172,7 @@ def main(boot: Mapping[str, Any]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     try:
-        end = _work(config, messages, control, surroundings)
+        end = _work(config, pool, messages, control, surroundings)
     except LiteqError as error:
         messages.send("failed", error=str(error))
         _end(CANNOT)
@@ -164,6 +180,10 @@ def main(boot: Mapping[str, Any]) -> int:
         traceback.print_exc()
         _end(1)
     messages.send("end", reason=end.value)
+    if pool is not None and pool.first is not None:
+        # The interpreter would wait for the thread that reads the control pipe on behalf of green threads.
+        atexit._run_exitfuncs()
+        _end(0)
     return 0
 
 
@@ -181,8 +201,16 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
+def _call(function: Callable[[], bytes]) -> bytes:
+    return function()
+
+
 def _work(
-    config: WorkerConfig, messages: _Messages, control: _Control, surroundings: Surroundings
+    config: WorkerConfig,
+    pool: Pool | None,
+    messages: _Messages,
+    control: _Control,
+    surroundings: Surroundings,
 ) -> LoopEnd:
     import_tasks(config.modules)
     app = None if config.app is None else load_app(config.app, Queue)
@@ -197,15 +225,16 @@ def _work(
     with open_for_workers(config.url, over=lambda: False, **settings) as transport:
         if config.declares:
             _declare(transport, config.url, app)
-        loop = WorkerLoop(
+        loop = make_loop(
+            config,
+            pool,
+            tasks,
             transport,
-            Executor(tasks, transport, SystemClock(), hostname=config.hostname),
             _info(config),
             visibility_timeout=visibility_timeout,
-            max_jobs=config.max_jobs,
             on_registered=say_hello,
             on_time_limit=messages.poke,
-            on_idle=(lambda: messages.send("idle")) if config.drain else None,
+            on_idle=(lambda: messages.send("idle")) if config.drain else (lambda: None),
             surroundings=surroundings,
         )
         control.attach(loop)

@@ -283,17 +283,23 @@ class Queue(PeriodicWork, Draining):
         loglevel: str = "WARNING",
         name: str = "worker",
         beat: bool = True,
+        pool: str | None = None,
+        processes: int | None = None,
     ) -> Workers:
         """Start a supervisor in this process, with worker processes that run this queue's jobs.
 
         It installs no signal handlers. The workers of a `memory://` queue are threads of this process.
 
         Args:
-            n: how many; default one for each processor.
+            n: how many worker processes; default one for each processor. Of a pool that runs several jobs in
+                a process, how many at once in each.
             queues: the queue names to serve; default all.
             loglevel: the level of the workers' log lines.
             name: the workers' name, as `liteq inspect` shows it.
             beat: fire schedules too; of all who do so on one file, normally one is awake.
+            pool: how jobs run: "processes" (the default), "threads", "asyncio", "gevent", "eventlet", "solo",
+                or the name of another package's pool.
+            processes: how many processes run several jobs each; default 1.
 
         Returns:
             A context manager; leaving its block, or `stop()`, ends the workers when they have finished the
@@ -302,7 +308,8 @@ class Queue(PeriodicWork, Draining):
         Raises:
             ImportGuardError: a worker is importing this module for its tasks.
             ConfigurationError: a value that an argument cannot have.
-            NotSupportedError: an eager queue.
+            ExtraRequiredError: what the pool needs is not installed.
+            NotSupportedError: an eager queue, or a pool that cannot run its tasks or here.
             WorkerError: the workers could not start.
         """
         refuse_while_importing("start_workers()")
@@ -315,7 +322,9 @@ class Queue(PeriodicWork, Draining):
         return start_workers(
             self.store,
             self.registry,
-            count=(os.cpu_count() or 1) if n is None else check_whole("n", n, least=1),
+            count=None if n is None else check_whole("n", n, least=1),
+            pool=None if pool is None else check_name("pool", pool),
+            processes=None if processes is None else check_whole("processes", processes, least=1),
             queues=queue_names(queues),
             loglevel=_level(loglevel),
             name=check_name("name", name),

@@ -17,16 +17,23 @@ from liteq.registry import Registry
 from liteq.transport import Transport
 from liteq.worker.code import LoadedCode
 from liteq.worker.config import TaskModule, WorkerConfig
-from liteq.worker.workers import ProcessWorkers, RunningScheduler, ThreadWorkers, Workers
+from liteq.worker.pools.arranging import Arrangement, arrange
+from liteq.worker.pools.registry import PROCESSES, SOLO
+from liteq.worker.workers import ProcessWorkers, RunningScheduler, SoloWorkers, ThreadWorkers, Workers
 
 __all__ = ["start_scheduler", "start_workers"]
+
+_WITHIN = ("threads", "asyncio", SOLO)
+"""The pools that a queue can have whose jobs no other process sees."""
 
 
 def start_workers(
     store: Store,
     registry: Registry,
     *,
-    count: int,
+    count: int | None,
+    pool: str | None,
+    processes: int | None,
     queues: tuple[str, ...] | None,
     loglevel: str,
     name: str,
@@ -38,9 +45,11 @@ def start_workers(
     hostname = f"{name}@{socket.gethostname()}"
     code = _code(store, registry) if beat else None
     if not store.crosses_processes:
+        arrangement = _arrange_threads(settings.url, pool, count, processes)
         pid = os.getpid()
         info = WorkerInfo(name, hostname, pid, pid, queues)
-        return ThreadWorkers(store.transport(), registry.tasks, info, count, code)
+        return ThreadWorkers(store.transport(), registry.tasks, info, arrangement, code)
+    arrangement = arrange(pool or PROCESSES, count, processes)
     config = WorkerConfig(
         url=settings.url,
         settings=settings.transport_settings(),
@@ -51,8 +60,23 @@ def start_workers(
         supervisor=os.getpid(),
         loglevel=loglevel,
         visibility_timeout=settings.visibility_timeout,
+        pool=arrangement.pool,
+        concurrency=arrangement.concurrency,
     )
-    return ProcessWorkers(_opener(settings), config, count, code)
+    if arrangement.pool == SOLO:
+        return SoloWorkers(_opener(settings), registry.tasks, config, code)
+    return ProcessWorkers(_opener(settings), config, arrangement.processes, code)
+
+
+def _arrange_threads(url: str, pool: str | None, count: int | None, processes: int | None) -> Arrangement:
+    """Return what is asked of workers that are threads of this process."""
+    arrangement = arrange(pool or "threads", count, processes)
+    if arrangement.pool not in _WITHIN or arrangement.processes > 1:
+        raise NotSupportedError(
+            f"The queue {url} stays in this process, and the pool {arrangement.pool} needs others; use the "
+            f"pool {' or '.join(_WITHIN)}, or a queue file."
+        )
+    return arrangement
 
 
 def start_scheduler(store: Store, registry: Registry) -> Workers:

@@ -24,6 +24,7 @@ from liteq.transport import Transport
 from liteq.worker.code import LoadedCode
 from liteq.worker.config import WorkerConfig
 from liteq.worker.imports import import_tasks
+from liteq.worker.pools.registry import PROCESSES
 from liteq.worker.scheduler import Scheduler
 
 __all__ = ["Stopping", "serve_alone", "serve_with_processes"]
@@ -72,14 +73,14 @@ class Stopping:
 
 
 def serve_with_processes(
-    transport: Transport, config: WorkerConfig, concurrency: int, app: Queue | None, beat: bool
+    transport: Transport, config: WorkerConfig, count: int, app: Queue | None, beat: bool
 ) -> tuple[Stopping, Collection[str]]:
     """Run worker processes until a signal comes or the queue is drained.
 
     Args:
         transport: the store.
         config: what the workers are told.
-        concurrency: how many there are.
+        count: how many there are.
         app: the application, if the target is one.
         beat: fire schedules too.
 
@@ -99,7 +100,7 @@ def serve_with_processes(
     else:
         reconcile_declared(transport, config.url, app)
     scheduler = _scheduler(transport, config, app, lambda: import_tasks(config.modules)) if beat else None
-    supervisor = Supervisor(transport, config, concurrency, scheduler=scheduler)
+    supervisor = Supervisor(transport, config, count, scheduler=scheduler)
     stopping = Stopping(supervisor.stop, supervisor.kill)
     # Where nothing was said about the durability, each worker takes it from the tasks' own queue.
     found = [(name, value) for name, value in transport.describe() if name != "durability"]
@@ -109,7 +110,8 @@ def serve_with_processes(
     def announce() -> None:
         supervisor.ready.wait()
         if not (supervisor.has_failed or stopping.asked):
-            _print_banner(found, config, f"{concurrency}", "processes", supervisor.tasks)
+            concurrency = f"{count}" if config.pool == PROCESSES else f"{config.concurrency}"
+            _print_banner(found, config, concurrency, _shown(config.pool, count), supervisor.tasks)
 
     # In a thread of its own, so that the workers are not kept waiting for it.
     herald = threading.Thread(target=announce, name="liteq-banner", daemon=True)
@@ -118,6 +120,10 @@ def serve_with_processes(
         supervisor.run()
     herald.join()
     return stopping, supervisor.tasks
+
+
+def _shown(pool: str, count: int) -> str:
+    return pool if pool == PROCESSES or count == 1 else f"{pool}, in each of {count} processes"
 
 
 def serve_alone(

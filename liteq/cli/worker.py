@@ -17,25 +17,35 @@ from liteq.cli.parameters import application_option, loglevel_option, optional_t
 from liteq.cli.serving import serve_alone, serve_with_processes
 from liteq.cli.target import Target, resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
-from liteq.errors import ConfigurationError, NotSupportedError, WorkerError
+from liteq.errors import ConfigurationError, WorkerError
 from liteq.transport import Transport
 from liteq.worker.config import WorkerConfig
 from liteq.worker.log import set_up_logging
+from liteq.worker.pools.arranging import Arrangement, arrange
+from liteq.worker.pools.registry import PROCESSES, SOLO
 
 __all__ = ["worker"]
-
-PROCESSES, SOLO = "processes", "solo"
-PREFORK = "prefork"
-"""Celery's name for worker processes."""
 
 
 @click.command()
 @optional_target_argument
 @application_option
 @click.option(
-    "-c", "--concurrency", type=click.IntRange(min=1), help="Worker processes; default: one a core."
+    "-P",
+    "--pool",
+    default=PROCESSES,
+    show_default=True,
+    help="How jobs run: processes, threads, asyncio, gevent, eventlet, solo.",
 )
-@click.option("-P", "--pool", default=PROCESSES, show_default=True, help="How jobs run: processes or solo.")
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(min=1),
+    help="Worker processes, by default one a core; of other pools, jobs at once in each process.",
+)
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Processes of a pool that runs several jobs; default 1."
+)
 @queues_option
 @loglevel_option
 @click.option("--drain", is_flag=True, help="Stop when nothing is ready or running; exit 1 if a job failed.")
@@ -68,8 +78,9 @@ PREFORK = "prefork"
 def worker(
     target: str | None,
     modules: Sequence[str],
-    concurrency: int | None,
     pool: str,
+    concurrency: int | None,
+    processes: int | None,
     queues: tuple[str, ...] | None,
     loglevel: str,
     drain: bool,
@@ -84,8 +95,7 @@ def worker(
     it names and no other. Without TARGET, -A names the application, as in Celery. The first signal lets the
     running jobs finish, the second stops at once.
     """
-    pool = PROCESSES if pool == PREFORK else pool
-    _check_pool(pool, concurrency, max_jobs)
+    arrangement = _arrange(pool, concurrency, processes, max_jobs)
     set_up_logging(loglevel, check_name("-n", name))
     where, modules = resolve_with_modules(target, modules)
     named = named_modules(modules)
@@ -106,30 +116,27 @@ def worker(
             loglevel=loglevel,
             max_jobs=max_jobs,
             drain=drain,
+            pool=arrangement.pool,
+            concurrency=arrangement.concurrency,
         )
         try:
             # Else there would be no end to it, as long as a schedule goes on.
             beat = beat and not drain
-            _work(transport, config, where, pool, concurrency or os.cpu_count() or 1, beat)
+            _work(transport, config, where, arrangement.processes, beat)
         except WorkerError as error:
             if named or where.app is not None or "cannot be imported" not in str(error):
                 raise
             raise WorkerError(f"{error}; -A MODULE says where the tasks are instead.") from error
 
 
-def _check_pool(pool: str, concurrency: int | None, max_jobs: int | None) -> None:
-    if pool in ("threads", "asyncio"):
-        raise NotSupportedError(
-            f"-P {pool} is not built yet; there is {PROCESSES}, and {SOLO} for one job at a time."
-        )
-    if pool not in (PROCESSES, SOLO):
-        raise ConfigurationError(f"-P takes {PROCESSES} or {SOLO}, not {pool!r}.")
-    if pool == SOLO and concurrency not in (None, 1):
-        raise ConfigurationError(f"-P {SOLO} runs one job at a time; leave -c out, or use -P {PROCESSES}.")
-    if pool == SOLO and max_jobs is not None:
+def _arrange(pool: str, concurrency: int | None, processes: int | None, max_jobs: int | None) -> Arrangement:
+    """Return what the options come to; raises as `arrange` does."""
+    arrangement = arrange(pool, concurrency, processes)
+    if arrangement.pool == SOLO and max_jobs is not None:
         raise ConfigurationError(
             f"-P {SOLO} has no process that could be replaced after --max-jobs; use -P {PROCESSES}."
         )
+    return arrangement
 
 
 def _open(where: Target, may_create: bool, changes: dict[str, str]) -> Transport:
@@ -141,14 +148,12 @@ def _open(where: Target, may_create: bool, changes: dict[str, str]) -> Transport
     return where.open_for_workers(create=may_create or not where.is_file, **changes)
 
 
-def _work(
-    transport: Transport, config: WorkerConfig, where: Target, pool: str, concurrency: int, beat: bool
-) -> None:
+def _work(transport: Transport, config: WorkerConfig, where: Target, processes: int, beat: bool) -> None:
     drain = Drain(transport, config.queues) if config.drain else None
-    if pool == SOLO:
+    if config.pool == SOLO:
         stopping, tasks = serve_alone(transport, config, where.app, beat)
     else:
-        stopping, tasks = serve_with_processes(transport, config, concurrency, where.app, beat)
+        stopping, tasks = serve_with_processes(transport, config, processes, where.app, beat)
     if drain is None:
         return
     line, failed = drain.report(tasks)

@@ -14,10 +14,20 @@ LOST_DESCRIPTORS = 70
 """The exit status of a worker process that ends because its descriptors were closed or replaced."""
 
 # Standard input is read without a buffer: what follows the first line belongs to the control thread.
-BOOT = (
-    "import sys, json; c = json.loads(open(0, 'rb', 0, closefd=False).readline()); sys.path[:] = c['path']; "
-    "from liteq.child import main; sys.exit(main(c))"
-)
+BOOT = """
+import sys, json
+c = json.loads(open(0, 'rb', 0, closefd=False).readline())
+sys.path[:] = c['path']
+if c['first']:
+    from importlib import import_module
+    module, _, function = c['first'].partition(':')
+    try:
+        getattr(import_module(module), function)()
+    except BaseException as error:
+        c['failed'] = f'{type(error).__name__}: {error}'
+from liteq.child import main
+sys.exit(main(c))
+"""
 """The program of a worker process: `[sys.executable, "-c", BOOT]`; see `liteq.child` for its pipes."""
 
 
@@ -49,6 +59,8 @@ class WorkerConfig:
             says, if it is on this store, else a minute.
         max_jobs: end after this many jobs, to be replaced by a fresh process; None for never.
         drain: tell the supervisor whenever nothing is ready to run.
+        pool: how the process runs jobs, by the name that `-P` takes.
+        concurrency: how many jobs run at once in the process; 1 for the pool `processes`.
         declares: bring the schedules that the modules declare into the store, before anything else; only
             the supervisor's first process does.
     """
@@ -66,6 +78,8 @@ class WorkerConfig:
     max_jobs: int | None = None
     drain: bool = False
     declares: bool = False
+    pool: str = "processes"
+    concurrency: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a dict of JSON values."""

@@ -9,7 +9,7 @@ always either on the table, in the store, or in the one turn that is under way.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 from liteq.clock import Clock
@@ -30,6 +30,7 @@ class Desk:
     Args:
         on_lost: called when the store's descriptors are lost, before that error is raised; told also whether
             more than one job has run since they were looked at.
+        on_settled: called with the jobs whose outcomes have come into the store.
 
     Attributes:
         holder: the number under which the worker is registered; None before `register`.
@@ -47,6 +48,7 @@ class Desk:
         random: Random,
         log: JobLog,
         on_lost: Callable[[DescriptorsLostError, bool], None],
+        on_settled: Callable[[Iterable[Claim]], None] | None = None,
     ) -> None:
         self._transport = transport
         self._info = info
@@ -55,6 +57,7 @@ class Desk:
         self._random = random
         self._log = log
         self._on_lost = on_lost
+        self._on_settled = on_settled
         self._lock = Lock()
         self._unstarted: deque[Claim] = deque()
         self._finished: deque[tuple[Transition, Claim, float]] = deque()
@@ -128,8 +131,12 @@ class Desk:
                 job = self._unstarted.pop()
             except IndexError:
                 return
-            returned = decide(job, Returned(), self._clock.wall(), self._random)
-            self._finished.append((returned, job, self._clock.monotonic()))
+            self.give_back(job)
+
+    def give_back(self, job: Claim) -> None:
+        """Lay down that a job goes back unharmed, because it has not begun."""
+        returned = decide(job, Returned(), self._clock.wall(), self._random)
+        self._finished.append((returned, job, self._clock.monotonic()))
 
     def settle(self) -> None:
         """Bring everything finished and handed back into the store; no turn if there is nothing.
@@ -154,6 +161,8 @@ class Desk:
                     self._on_lost(error, self._has_others())
                 raise
             self._unstarted.extend(turn.claimed)
+            if self._on_settled is not None:
+                self._on_settled([job for _, job, _ in entries])
         if turn.refused:
             self._tell_refused(turn.refused, entries)
         return len(turn.claimed)

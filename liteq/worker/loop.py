@@ -20,7 +20,7 @@ from liteq.clock import Clock, SystemClock
 from liteq.errors import DescriptorsLostError, StoreError
 from liteq.job import Claim, ClaimRequest, WorkerInfo
 from liteq.retry import Random
-from liteq.transport import RunningSlot, Transport
+from liteq.transport import Transport
 from liteq.worker.batching import (
     ATTEND_FOR,
     BATCH_BUDGET,
@@ -33,8 +33,8 @@ from liteq.worker.batching import (
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
-from liteq.worker.log import LOGGER
 from liteq.worker.patience import Patience
+from liteq.worker.presence import Presence
 from liteq.worker.surroundings import Surroundings
 from liteq.worker.unknown import UnknownTasks
 
@@ -46,10 +46,6 @@ LONGEST_SLEEP = 1.0
 _BATCH_LIMIT = 128
 _OVERRUN = 2 * BATCH_BUDGET / 1_000_000
 """Seconds after which a batch whose jobs took longer than expected is cut short."""
-
-_LOOK_FOR_UNKNOWN_EVERY = 5.0
-_UNKNOWN_SHARE = 200
-"""Looking for unknown tasks takes at most one part in this many of an idle worker's time."""
 
 
 class LoopEnd(StrEnum):
@@ -97,7 +93,6 @@ class WorkerLoop:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._log = executor.log
         self._left = max_jobs
-        self._on_registered = on_registered
         self._on_time_limit = on_time_limit
         self._on_idle = on_idle
         self._durations = Durations(executor.tasks)
@@ -107,17 +102,15 @@ class WorkerLoop:
         )
         self._queues: Sequence[str] | None = info.queues
         self._unknown = UnknownTasks(executor.tasks, info.queues)
-        self._look_for_unknown = True
-        self._next_look_for_unknown = 0.0
         self._desk = Desk(
             transport, info, visibility_timeout, self._clock, random, self._log, self._end_for_loss
         )
+        self._presence = Presence(transport, self._desk, on_registered)
         self._surroundings = Surroundings() if surroundings is None else surroundings
         self._ran = 0
         self._listener = transport.listen_for_jobs(info.queues)
         self._patience = Patience(self._clock)
         self._keeper = Keeper(self._desk, self._clock, self._listener.ring)
-        self._slot: RunningSlot | None = None
         self._stopping = False
         self._empty_turns = 0
 
@@ -134,6 +127,10 @@ class WorkerLoop:
         self._stopping = True
         self._keeper.stop()
 
+    def recall(self) -> None:
+        """Do as `stop` does: the running job cannot be interrupted."""
+        self.stop()
+
     def run(self) -> LoopEnd:
         """Work until stopped or recycled; call it once.
 
@@ -149,7 +146,7 @@ class WorkerLoop:
             self._until(self._is_over, self._step)
             self._desk.hand_back()
             self._until(lambda: self._desk.oldest_outcome() is None, self._desk.settle)
-            self._leave()
+            self._presence.leave()
         except StoreError:
             self._part()
             raise
@@ -169,10 +166,7 @@ class WorkerLoop:
         self._patience.until(over, step, lambda: self._keeper.failure)
 
     def _step(self) -> None:
-        if self._slot is None:
-            self._register()
-        elif self._desk.suspect and self._desk.is_expelled():
-            self._register_again()
+        self._presence.ensure()
         if self._desk.unstarted:
             # A settlement failed in the middle of a batch: by now its rest may have been taken back.
             self._desk.hand_back()
@@ -271,7 +265,7 @@ class WorkerLoop:
         last = self._desk.taken
         # Not one that must not run twice: nobody would know any more that it has run.
         if blame_is_open and last is not None and last.max_crashes > 0:
-            self._clear_slot()
+            self._presence.clear()
         self._surroundings.end(error)
 
     def _may_begin(self, job: Claim, began: float) -> bool:
@@ -287,14 +281,14 @@ class WorkerLoop:
         finally:
             # Also if the store cannot be asked just now.
             if not begins:
-                self._clear_slot()
+                self._presence.clear()
                 self._desk.hand_back(job)
         return begins
 
     def _publish(self, job: Claim, now: float) -> bool:
         """Publish which job starts, and until when it may run; tell whether it has a limit."""
         limit = self._executor.time_limit(job)
-        slot = self._slot
+        slot = self._presence.slot
         if slot is None:
             return False
         if limit is None:
@@ -307,18 +301,14 @@ class WorkerLoop:
 
     def _unlimit(self, job: Claim) -> None:
         """Publish that the job's time limit is over, while it is still the one that ran last."""
-        if self._slot is not None:
-            self._slot.begin(job.seq, job.token, None)
-
-    def _clear_slot(self) -> None:
-        if self._slot is not None:
-            self._slot.clear()
+        if self._presence.slot is not None:
+            self._presence.slot.begin(job.seq, job.token, None)
 
     # ---- resting ---------------------------------------------------------------------------------
 
     def _rest(self) -> None:
         """Sleep until there may be something to claim."""
-        self._clear_slot()
+        self._presence.clear()
         if self._ran:
             self._restore_surroundings()
         while True:
@@ -333,7 +323,7 @@ class WorkerLoop:
             self._empty_turns = 0
             self._report_idle()
             if self._listener.wait(LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - now)):
-                self._look_for_unknown = True
+                self._unknown.suspect()
                 return
 
     def _pause_before_empty_turn(self) -> None:
@@ -346,48 +336,11 @@ class WorkerLoop:
     def _report_idle(self) -> None:
         if self._on_idle is not None:
             self._on_idle()
-        now = self._clock.monotonic()
-        if self._look_for_unknown and now >= self._next_look_for_unknown:
-            for sentence in self._unknown.news(self._transport.count()):
-                LOGGER.warning("%s", sentence)
-            done = self._clock.monotonic()
-            self._look_for_unknown = False
-            self._next_look_for_unknown = done + max(_LOOK_FOR_UNKNOWN_EVERY, _UNKNOWN_SHARE * (done - now))
-
-    # ---- coming and going ------------------------------------------------------------------------
-
-    def _register(self) -> None:
-        # Registered already if a full disk had no room for the slot then.
-        holder = self._desk.register() if self._desk.holder is None else self._desk.holder
-        self._slot = self._transport.slot(holder)
-        if self._on_registered is not None:
-            self._on_registered(holder)
-
-    def _register_again(self) -> None:
-        LOGGER.warning("This worker was taken for dead and its jobs were given to others; it starts anew.")
-        self._desk.hand_back()
-        self._desk.settle()
-        if self._slot is not None:
-            self._slot.close()
-            self._slot = None
-        self._desk.holder = None
-        self._register()
+        self._unknown.tell(self._transport, self._clock)
 
     def _part(self) -> None:
         """Hand back what a store that cannot serve any more may still take."""
         with suppress(StoreError):
             self._desk.hand_back()
             self._desk.settle()
-            self._leave()
-
-    def _leave(self) -> None:
-        # Only here: after a failure, the slot tells the supervisor which job was the last one.
-        if self._slot is not None:
-            self._slot.close()
-            self._slot = None
-        if self._desk.holder is None:
-            return
-        try:
-            self._transport.unregister(self._desk.holder)
-        except StoreError as error:
-            LOGGER.warning("%s The worker leaves without saying so.", error)
+            self._presence.leave()

@@ -58,12 +58,15 @@ class WorkerProcess:
     system has, where a selector would not do on Windows.
     """
 
-    def __init__(self, config: WorkerConfig, report: Callable[[Said | Exited], None]) -> None:
+    def __init__(
+        self, config: WorkerConfig, report: Callable[[Said | Exited], None], first: str | None = None
+    ) -> None:
         """Start the process. Call it from a thread that outlives it: on Linux it dies with that thread.
 
         Args:
             config: what the process is told.
             report: called from other threads with what it says, and that it ended.
+            first: what it calls before it imports anything else, as `module:function`.
         """
         self.name = config.name
         self.started = time.monotonic()
@@ -86,7 +89,7 @@ class WorkerProcess:
             raise
         finally:
             os.close(writing)
-        self._tell(json.dumps(_first_line(config, messages)).encode())
+        self._tell(json.dumps(_first_line(config, messages, first)).encode())
         _processes.add(self)
         reader = threading.Thread(target=self._read, args=(reading,), name=f"liteq-{self.name}-messages")
         waiter = threading.Thread(target=self._wait, args=(reader,), name=f"liteq-{self.name}-end")
@@ -102,6 +105,10 @@ class WorkerProcess:
     def ask_to_stop(self) -> None:
         """Ask it to finish the running job, hand back the rest and end."""
         self._tell(b"stop")
+
+    def ask_to_recall(self) -> None:
+        """Ask it to interrupt what it runs, and to hand that back too."""
+        self._tell(b"recall")
 
     def kill(self) -> None:
         """End it now, whatever it does."""
@@ -174,9 +181,9 @@ def _understood(line: bytes) -> Mapping[str, Any] | None:
     return cast(Mapping[str, Any], message)
 
 
-def _first_line(config: WorkerConfig, messages: int) -> dict[str, Any]:
+def _first_line(config: WorkerConfig, messages: int, first: str | None) -> dict[str, Any]:
     path = [str(Path(entry).absolute()) for entry in sys.path]
-    return {"path": path, "config": config.to_json(), "messages": messages}
+    return {"path": path, "first": first, "config": config.to_json(), "messages": messages}
 
 
 if sys.platform == "win32":

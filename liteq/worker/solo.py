@@ -26,7 +26,7 @@ from liteq.worker.loop import WorkerLoop
 from liteq.worker.patience import Patience
 from liteq.worker.recovery import Recovery
 from liteq.worker.scheduler import Scheduler
-from liteq.worker.surroundings import OwnSurroundings
+from liteq.worker.surroundings import OwnSurroundings, Surroundings
 from liteq.worker.upkeep import Upkeep
 
 __all__ = ["SoloWorker"]
@@ -40,6 +40,7 @@ class SoloWorker:
         tasks: the tasks that it runs.
         config: what it is told; `max_jobs` is for those whom somebody replaces, and plays no part here.
         scheduler: fires schedules in a thread beside it; None for nobody.
+        surroundings: keeps the process as the jobs found it; by default as its own.
 
     Raises:
         NotSupportedError: a task has a time limit.
@@ -51,6 +52,7 @@ class SoloWorker:
         tasks: Mapping[str, Task[..., Any]],
         config: WorkerConfig,
         scheduler: Scheduler | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         for task in tasks.values():
             if task.time_limit is not None:
@@ -78,7 +80,7 @@ class SoloWorker:
             visibility_timeout=self._visibility_timeout,
             on_time_limit=_warn_of_limit,
             on_idle=self._stop_if_drained if config.drain else None,
-            surroundings=OwnSurroundings(),
+            surroundings=OwnSurroundings() if surroundings is None else surroundings,
         )
 
     def stop(self) -> None:

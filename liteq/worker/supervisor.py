@@ -30,8 +30,10 @@ from liteq.worker.leftovers import Leftovers
 from liteq.worker.limits import TimeLimits
 from liteq.worker.log import LOGGER
 from liteq.worker.patience import Patience
+from liteq.worker.pools.registry import PROCESSES, find_pool
 from liteq.worker.position import Position
 from liteq.worker.process import Exited, Said, WorkerProcess
+from liteq.worker.recalling import RECALL_FOR, Recalls
 from liteq.worker.recovery import Recovery
 from liteq.worker.scheduler import Scheduler
 from liteq.worker.taking_back import TakingBack
@@ -89,6 +91,11 @@ class Supervisor:
         self._agenda = Agenda(self._clock)
         self._limits = TimeLimits(transport, self._clock)
         self._taking_back = TakingBack(transport, self._clock, random)
+        pool = find_pool(config.pool) if config.pool != PROCESSES else None
+        self._first = None if pool is None else pool.first
+        self._recalls = Recalls(
+            self._clock, RECALL_FOR if pool is not None and pool.interrupts(True) else 0.0
+        )
         self._beat = Beat(scheduler)
         self._stopping = False
         self._killing = False
@@ -108,7 +115,10 @@ class Supervisor:
         self._events.put(None)
 
     def kill(self) -> None:
-        """End the workers now; the jobs they run go back to the queue and lose no attempt."""
+        """End the workers now, or after a moment where their pool can interrupt its jobs.
+
+        The jobs that they run go back to the queue and lose no attempt.
+        """
         self._stopping = self._killing = True
         self._events.put(None)
 
@@ -208,7 +218,7 @@ class Supervisor:
             if position.process is None:
                 wait = position.starts_at - self._clock.monotonic()
                 if wait <= 0:
-                    position.process = WorkerProcess(position.config, self._events.put)
+                    position.process = WorkerProcess(position.config, self._events.put, self._first)
                 else:
                     waits.append(wait)
         return min(waits)
@@ -220,7 +230,8 @@ class Supervisor:
             if process is None:
                 continue
             if self._killing:
-                process.kill()
+                if self._recalls.is_over(process):
+                    process.kill()
             elif process not in self._asked:
                 self._asked.add(process)
                 process.ask_to_stop()

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from liteq.app.naming import nearest
+from liteq.clock import Clock
 from liteq.job import LaneCount
+from liteq.transport import Transport
+from liteq.worker.log import LOGGER
 
 __all__ = ["UnknownTasks"]
+
+_LOOK_EVERY = 5.0
+_SHARE = 200
+"""Looking takes at most one part in this many of an idle worker's time."""
 
 
 class UnknownTasks:
@@ -22,6 +29,22 @@ class UnknownTasks:
         self._known = known
         self._queues = queues
         self._told: set[str] = set()
+        self._suspected = True
+        self._look_at = 0.0
+
+    def suspect(self) -> None:
+        """Note that jobs have come that may be of such a task."""
+        self._suspected = True
+
+    def tell(self, transport: Transport, clock: Clock) -> None:
+        """Look and log what is new, if there may be anything; for one who has nothing better to do."""
+        now = clock.monotonic()
+        if self._suspected and now >= self._look_at:
+            for sentence in self.news(transport.count()):
+                LOGGER.warning("%s", sentence)
+            done = clock.monotonic()
+            self._suspected = False
+            self._look_at = done + max(_LOOK_EVERY, _SHARE * (done - now))
 
     def news(self, lanes: Iterable[LaneCount]) -> list[str]:
         """Return a sentence for each task that is unknown, waits here and was not told of before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,12 +18,16 @@ from liteq.worker.beating import Beat
 from liteq.worker.config import WorkerConfig
 from liteq.worker.executor import Executor
 from liteq.worker.loop import WorkerLoop
+from liteq.worker.pools.arranging import Arrangement
+from liteq.worker.pools.making import Loop
 from liteq.worker.scheduler import Scheduler
+from liteq.worker.solo import SoloWorker
 from liteq.worker.supervisor import Supervisor
+from liteq.worker.surroundings import Surroundings
 from liteq.worker.ticking import Code
 from liteq.worker.upkeep import Upkeep
 
-__all__ = ["ProcessWorkers", "RunningScheduler", "ThreadWorkers", "Workers"]
+__all__ = ["ProcessWorkers", "RunningScheduler", "SoloWorkers", "ThreadWorkers", "Workers"]
 
 START_TIMEOUT = 60.0
 """Seconds for all workers to import their tasks and register."""
@@ -143,7 +147,7 @@ class ThreadWorkers(Workers):
         transport: Transport,
         tasks: Mapping[str, Task[Any, Any]],
         info: WorkerInfo,
-        count: int,
+        arrangement: Arrangement,
         code: Code | None = None,
     ):
         """Start the threads.
@@ -152,7 +156,7 @@ class ThreadWorkers(Workers):
             transport: the store that they share with the program.
             tasks: the tasks that they run.
             info: what each tells about itself.
-            count: how many threads.
+            arrangement: how many there are, or how many jobs run at once on an event loop.
             code: what the program's code says about schedules; None to fire none.
 
         Raises:
@@ -165,10 +169,7 @@ class ThreadWorkers(Workers):
                     "use a queue file, whose workers are processes."
                 )
         self._ended = threading.Event()
-        self._loops = [
-            WorkerLoop(transport, Executor(tasks, transport, SystemClock(), hostname=info.hostname), info)
-            for _ in range(count)
-        ]
+        self._loops = _loops(transport, tasks, info, arrangement)
         self._threads = [
             threading.Thread(target=loop.run, name=f"liteq-worker-{number}", daemon=True)
             for number, loop in enumerate(self._loops, 1)
@@ -197,6 +198,79 @@ class ThreadWorkers(Workers):
         for thread in self._threads:
             thread.join(timeout)
         _running.discard(self)
+
+
+def _loops(
+    transport: Transport, tasks: Mapping[str, Task[Any, Any]], info: WorkerInfo, arrangement: Arrangement
+) -> Sequence[Loop]:
+    """Return what is to run in threads: a loop for each job at a time, or one for all that await."""
+    if arrangement.pool != "asyncio":
+        return [
+            WorkerLoop(transport, Executor(tasks, transport, SystemClock(), hostname=info.hostname), info)
+            for _ in range(arrangement.concurrency)
+        ]
+    # Imported here because they import asyncio.
+    from liteq.worker.pools.aio import AsyncioPool
+    from liteq.worker.pools.executor import PoolExecutor
+    from liteq.worker.pools.loop import ConcurrentLoop
+
+    pool = AsyncioPool()
+    executor = PoolExecutor(pool, tasks, transport, SystemClock(), info.hostname)
+    crew = pool.crew(arrangement.concurrency)
+    return [ConcurrentLoop(transport, executor, crew, arrangement.concurrency, info)]
+
+
+class SoloWorkers(Workers):
+    """A worker that runs one job at a time in a thread of this program."""
+
+    def __init__(
+        self,
+        open_transport: Callable[[], Transport],
+        tasks: Mapping[str, Task[Any, Any]],
+        config: WorkerConfig,
+        code: Code | None = None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            open_transport: opens the store anew, for the worker's own use.
+            tasks: the tasks that it runs.
+            config: what it is told.
+            code: what the program's code says about schedules; None to fire none.
+
+        Raises:
+            NotSupportedError: a task has a time limit, which no thread can be held to.
+            StoreError: the store cannot serve.
+        """
+        self._transport = open_transport()
+        scheduler = None if code is None else Scheduler(self._transport, code=code)
+        try:
+            # The program's own surroundings are not the worker's to look after.
+            self._worker = SoloWorker(self._transport, tasks, config, scheduler, Surroundings())
+        except LiteqError:
+            self._transport.close()
+            raise
+        self._error: LiteqError | None = None
+        self._thread = threading.Thread(target=self._run, name="liteq-worker-1", daemon=True)
+        self._thread.start()
+        _running.add(self)
+
+    def _run(self) -> None:
+        try:
+            self._worker.run()
+        except LiteqError as error:
+            self._error = error
+        finally:
+            self._transport.close()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop the worker; see `Workers.stop`."""
+        self._worker.stop()
+        self._thread.join(timeout)
+        _running.discard(self)
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 class RunningScheduler(Workers):

@@ -213,9 +213,12 @@ def test_the_folder_that_a_project_was_moved_from_is_forgotten(liteq: Liteq, sho
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-P", "threads"], "not built yet"),
-        (["-P", "asyncio"], "not built yet"),
-        (["-P", "gevent"], "processes or solo"),
+        (["-P", "fibres"], "There is no pool 'fibres'; there are processes, threads, asyncio"),
+        (["-P", "thread1"], "'threads'"),
+        (["-P", "processes", "-c", "2", "--processes", "2"], "one number"),
+        (["-P", "threads", "-c", "100001"], "100,000"),
+        (["-P", "threads", "--processes", "0"], "--processes"),
+        (["-P", "solo", "--processes", "2"], "one job at a time"),
         (["-P", "solo", "-c", "2"], "one job at a time"),
         (["-P", "solo", "--max-jobs", "2"], "--max-jobs"),
         (["-c", "0"], "-c"),

@@ -14,6 +14,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -68,18 +69,17 @@ class PipeBell:
         except OSError:
             os.close(self._read)
             raise
-        self._poll = select.poll()
-        self._poll.register(self._read, select.POLLIN)
+        self._poll = _poll_of(self._read)
 
     def wait(self, timeout: float) -> bool:
         """Sleep until rung or for `timeout` seconds."""
         # The system counts this wait in whole milliseconds; whoever rings in the rest is heard after it.
         whole = math.floor(timeout * 1000)
         rest = timeout - whole / 1000
-        rang = bool(self._poll.poll(whole))
+        rang = self._poll(whole)
         if not rang and rest > 0:
             time.sleep(rest)
-            rang = bool(self._poll.poll(0))
+            rang = self._poll(0)
         if rang:
             self._forget()
         return rang
@@ -120,6 +120,16 @@ class PipeBell:
             os.close(self._read)
             os.close(self._write)
             self._read = self._write = -1
+
+
+def _poll_of(descriptor: int) -> Callable[[int], bool]:
+    """Return what waits so many milliseconds for a descriptor to become readable."""
+    if not hasattr(select, "poll"):
+        # Eventlet takes it away, for it cannot make it switch.
+        return lambda timeout: bool(select.select([descriptor], [], [], timeout / 1000)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return lambda timeout: bool(poll.poll(timeout))
 
 
 class DatagramBell:

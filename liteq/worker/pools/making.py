@@ -1,0 +1,108 @@
+"""What runs the jobs of a worker process: the loop that its pool asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from liteq.clock import SystemClock
+from liteq.errors import NotSupportedError
+from liteq.job import WorkerInfo
+from liteq.task import Task
+from liteq.transport import Transport
+from liteq.worker.config import WorkerConfig
+from liteq.worker.executor import Executor
+from liteq.worker.loop import LoopEnd, WorkerLoop
+from liteq.worker.pools.base import Pool
+from liteq.worker.surroundings import Surroundings
+
+__all__ = ["Loop", "check_tasks", "make_loop"]
+
+
+class Loop(Protocol):
+    """Runs jobs until it is stopped."""
+
+    def run(self) -> LoopEnd:
+        """Work until stopped or recycled; call it once."""
+
+    def stop(self) -> None:
+        """Ask it to end: what runs is finished, what has not begun handed back. For signal handlers too."""
+
+    def recall(self) -> None:
+        """Interrupt what runs, as far as that is possible, and hand it back. Stops as well."""
+
+
+def check_tasks(pool: Pool, tasks: Mapping[str, Task[..., Any]]) -> None:
+    """Look whether a pool can run all these tasks.
+
+    Raises:
+        NotSupportedError: it cannot run one; the message says why.
+    """
+    for task in tasks.values():
+        refusal = pool.refusal(task)
+        if refusal is not None:
+            raise NotSupportedError(refusal)
+
+
+def make_loop(
+    config: WorkerConfig,
+    pool: Pool | None,
+    tasks: Mapping[str, Task[..., Any]],
+    transport: Transport,
+    info: WorkerInfo,
+    *,
+    visibility_timeout: float,
+    on_registered: Callable[[int], None],
+    on_time_limit: Callable[[], None],
+    on_idle: Callable[[], None],
+    surroundings: Surroundings,
+) -> Loop:
+    """Return the loop of a worker process.
+
+    Args:
+        config: what the process is told.
+        pool: its pool; None for one job after the other.
+        tasks: the tasks that it knows.
+        transport: the store.
+        info: what the worker tells about itself.
+        visibility_timeout: as `WorkerLoop` takes it, and all that follow.
+        on_registered: called with the holder number.
+        on_time_limit: called when a job with a time limit has begun.
+        on_idle: called when nothing is ready for this worker.
+        surroundings: keeps the process as the jobs found it.
+
+    Raises:
+        NotSupportedError: the pool cannot run one of the tasks.
+    """
+    clock = SystemClock()
+    if pool is None:
+        return WorkerLoop(
+            transport,
+            Executor(tasks, transport, clock, hostname=config.hostname),
+            info,
+            visibility_timeout=visibility_timeout,
+            max_jobs=config.max_jobs,
+            on_registered=on_registered,
+            on_time_limit=on_time_limit,
+            on_idle=on_idle,
+            surroundings=surroundings,
+        )
+    # Imported here because a process that runs one job after the other has no use for them.
+    from liteq.worker.pools.executor import PoolExecutor
+    from liteq.worker.pools.loop import ConcurrentLoop
+
+    check_tasks(pool, tasks)
+    return ConcurrentLoop(
+        transport,
+        PoolExecutor(pool, tasks, transport, clock, config.hostname),
+        pool.crew(config.concurrency),
+        config.concurrency,
+        info,
+        clock=clock,
+        visibility_timeout=visibility_timeout,
+        max_jobs=config.max_jobs,
+        on_registered=on_registered,
+        on_time_limit=on_time_limit,
+        on_idle=on_idle,
+        surroundings=surroundings,
+    )
