@@ -34,7 +34,7 @@ from chaos.shop import (
     waits_and_pays,
 )
 from liteq import AsyncResult, Task
-from liteq.errors import ResultTimeoutError, StoreBusyError, TaskRevokedError
+from liteq.errors import ResultExpired, ResultTimeoutError, StoreBusyError, TaskRevokedError
 
 __all__ = ["CALLS", "Producer", "backlog"]
 
@@ -88,8 +88,9 @@ class Producer:
                 self._random.choices(kinds, weights)[0]()
             is_over.wait(self._random.expovariate(1 / self._pause))
             if self._random.random() < LOOKS:
-                while _ready() > ENOUGH and not is_over.is_set():
-                    is_over.wait(0.1)
+                with suppress(StoreBusyError):
+                    while _ready() > ENOUGH and not is_over.is_set():
+                        is_over.wait(0.1)
         if self._own is not None:
             self._own.close()
 
@@ -229,6 +230,9 @@ class Producer:
             self._note(job_id, result.get(timeout=0.5, propagate=False))
         except ResultTimeoutError:
             return
+        except ResultExpired:
+            # It was there a moment ago, and nothing expires so early.
+            recorder.write(Read(id=job_id, state="gone"))
 
     def _note(self, job_id: str, value: object) -> None:
         if isinstance(value, TaskRevokedError):
