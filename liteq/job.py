@@ -190,6 +190,8 @@ class Turn(NamedTuple):
     claimed: list[Claim]
     refused: list[Transition]
     """Settlements whose lease had been superseded; nothing of them was stored."""
+    expelled: bool = False
+    """The worker is known to be registered no more; False also where the transport did not look."""
 
 
 class JobFilter(NamedTuple):

@@ -36,7 +36,7 @@ class Desk:
         holder: the number under which the worker is registered; None before `register`.
         taken: the job that the running thread has taken last.
         running_since: when the job that runs now began, on the monotonic clock; None between jobs.
-        suspect: a settlement was refused, so the worker may have been expelled.
+        suspect: a settlement was refused or a turn said so: the worker may have been expelled.
     """
 
     def __init__(
@@ -163,6 +163,8 @@ class Desk:
             self._unstarted.extend(turn.claimed)
             if self._on_settled is not None:
                 self._on_settled([job for _, job, _ in entries])
+            if turn.expelled:
+                self.suspect = True
         if turn.refused:
             self._tell_refused(turn.refused, entries)
         return len(turn.claimed)

@@ -313,7 +313,7 @@ class WorkerLoop:
             self._restore_surroundings()
         while True:
             self._listener.arm()
-            if self._is_over() or self._keeper.failure is not None:
+            if self._is_over() or self._desk.suspect or self._keeper.failure is not None:
                 return
             now = self._clock.wall()
             due = self._transport.next_due(self._request())

@@ -100,6 +100,7 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
 
     def unregister(self, holder: int) -> None:
         self.expel(holder, None)
+        self._turns.forget(holder)
         self._lives.release(holder)
 
     def turn(
@@ -123,7 +124,7 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
             self._calls.act("renew", list(holders), now + visibility_timeout)
 
     def next_due(self, request: ClaimRequest) -> float | None:
-        due = self._calls.ask("next_due", wanted(request))
+        due = self._calls.ask("next_due", (wanted(request), self._turns.seen))
         return None if due is False else float(due)
 
     def slot(self, holder: int, places: int = 1) -> RunningSlot:

@@ -25,6 +25,8 @@ class Turns:
     def __init__(self, calls: Calls, bells: Doorbells) -> None:
         self._calls = calls
         self._bells = bells
+        self.seen: dict[int, int] = {}
+        """By worker, how many turns of it the server has told of."""
 
     def take(
         self, holder: int, now: float, settlements: Sequence[Transition], request: ClaimRequest | None
@@ -37,7 +39,7 @@ class Turns:
         claimed, refused, more = self._send(holder, now, settlements, request)
         while more:
             claimed, _, more = self._send(holder, now, (), request)
-        return Turn(claimed, [settlements[number - 1] for number in refused])
+        return Turn(claimed, [settlements[number - 1] for number in refused], holder not in self.seen)
 
     def _send(
         self, holder: int, now: float, settlements: Sequence[Transition], request: ClaimRequest | None
@@ -48,16 +50,28 @@ class Turns:
             holder,
             now,
             caller.answered.get(holder, 0),
+            self.seen.get(holder, 0),
             [_told(to) for to in settlements],
             asked,
             EXPIRED,
         )
-        told, refused, more, heard = self._calls.send("turn", caller, pack(facts))
+        told, refused, more, heard, turns = self._calls.send("turn", caller, pack(facts))
         caller.answered[holder] = caller.number
+        self._note(holder, turns)
         if heard:
             self._bells.note_awaited(heard)
         claims = [as_claim(*told[at : at + 3]) for at in range(0, len(told), 3)]
         return claims, refused, bool(more)
+
+    def _note(self, holder: int, turns: int) -> None:
+        if turns > self.seen.get(holder, 0):
+            self.seen[holder] = turns
+        elif not turns:
+            self.forget(holder)
+
+    def forget(self, holder: int) -> None:
+        """Forget a worker that is not registered any more."""
+        self.seen.pop(holder, None)
 
 
 def wanted(request: ClaimRequest) -> tuple[Any, Any]:

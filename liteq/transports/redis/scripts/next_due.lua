@@ -1,6 +1,14 @@
 -- with: reading
 -- Return 0 if something that the request would take is ready, else when the next delayed job is due.
-local tasks, queues = unpack(cmsgpack.unpack(ARGV[1]))
+-- Also 0 where the server has forgotten turns of one of these workers: the next one finds that out.
+local request, turns = unpack(cmsgpack.unpack(ARGV[1]))
+local tasks, queues = unpack(request)
+for holder, seen in pairs(turns) do
+  local counted = call('HGET', P .. 'worker:' .. holder, 'turns')
+  if counted and (tonumber(counted) or 0) < seen then
+    return pack(0)
+  end
+end
 local wanted = nil
 if queues then
   wanted = {}

@@ -4,19 +4,31 @@
 -- A registered worker's last turn is noted with the worker, and for each of its callers: a claim whose reply
 -- got lost would otherwise stay leased to a worker that lives, knows nothing of it, and renews it for ever.
 -- So each turn says up to which number replies have arrived, and a later claim is told again.
-local holder, now, acknowledged, settlements, request, expired = unpack(cmsgpack.unpack(ARGV[6]))
+--
+-- A server that lost its last second in a crash, or a replica that took over before it had all, brings back
+-- leases that have ended, and their holder renews them for ever. So the turns of a worker are counted, and it
+-- says how many it knows of. Where there were fewer, it is unregistered, and its leases are recovered.
+local holder, now, acknowledged, seen, settlements, request, expired = unpack(cmsgpack.unpack(ARGV[6]))
 local WORKER = P .. 'worker:' .. holder
 local LEASES = P .. 'leases:' .. holder
 local NOTE = 'turn:' .. ARGV[3]
 local BATCH = 2000 -- jobs that one script moves; more would hold up everybody else
 
 local number = tonumber(ARGV[4])
-local about = call('HMGET', WORKER, 'expires', 'timeout', NOTE)
+local about = call('HMGET', WORKER, 'expires', 'timeout', NOTE, 'turns')
+local turns = tonumber(about[4] or '') or 0
 local expires, timeout = tonumber(about[1] or ''), tonumber(about[2] or '')
 local registered = lasts(about[1], about[2])
 local noted, note = pcall(cmsgpack.unpack, about[3] or '')
 if not noted or type(note) ~= 'table' or #note ~= 5 then
   note = nil
+end
+if registered and turns < seen then
+  registered, note = false, nil
+  call('DEL', WORKER)
+  if call('EXISTS', LEASES) == 0 then
+    call('SREM', P .. 'holders', holder)
+  end
 end
 
 -- Return what a claim told of a job, if that lease still holds.
@@ -41,7 +53,7 @@ end
 local lost = false
 if note then
   if number == note[1] then
-    return pack({ told_again(), note[3], note[4], note[5] })
+    return pack({ told_again(), note[3], note[4], note[5], turns })
   end
   if number < note[1] then
     return redis.error_reply(STALE)
@@ -295,9 +307,10 @@ if registered and request and not more then
 end
 more = more and 1 or 0
 local heard = ring()
-local reply = pack({ claimed, refused, more, heard })
+local reply = pack({ claimed, refused, more, heard, registered and turns + 1 or 0 })
 if registered then
   writes[#writes + 1], writes[#writes + 2] = NOTE, pack({ number, leased, refused, more, heard })
+  writes[#writes + 1], writes[#writes + 2] = 'turns', turns + 1
   call(unpack(writes))
   return reply
 end
