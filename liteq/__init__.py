@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from liteq.app.moving import Moved, move
 from liteq.calls.request import Request
+from liteq.calls.task_logger import get_task_logger
 from liteq.canvas import Signature
 from liteq.codec import register_codec, register_type
 from liteq.drained import Drained
@@ -137,6 +138,7 @@ __all__ = [
     "cron",
     "crontab",
     "every",
+    "get_task_logger",
     "move",
     "once",
     "register_codec",

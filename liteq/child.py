@@ -47,11 +47,13 @@ from liteq.task import Task
 from liteq.transport import Transport
 from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.imports import import_tasks, load_app, settings_on
-from liteq.worker.log import LOGGER, set_up_logging
+from liteq.worker.log import LOGGER
+from liteq.worker.log_setup import configure_logging, let_program_configure
 from liteq.worker.loop import LoopEnd
 from liteq.worker.pools.base import Pool
 from liteq.worker.pools.making import Loop, make_loop
 from liteq.worker.pools.registry import PROCESSES, find_pool
+from liteq.worker.redirecting import redirect_stdouts
 from liteq.worker.surroundings import OwnSurroundings, Surroundings
 
 __all__ = ["main"]
@@ -164,7 +166,7 @@ def main(boot: Mapping[str, Any]) -> int:
     _handle_signals(control)
     _keep_from_forks(messages.descriptor, control.descriptor)
     surroundings = OwnSurroundings([messages.descriptor, control.descriptor])
-    set_up_logging(config.loglevel, config.name)
+    configure_logging(config.loglevel, config.name, config.log_format, config.log_config)
     logging.getLogger("liteq.server").setLevel(logging.ERROR)
     if not config.declares:
         _leave_hints_to_others()
@@ -214,6 +216,7 @@ def _work(
 ) -> LoopEnd:
     import_tasks(config.modules)
     app = None if config.app is None else load_app(config.app, Queue)
+    let_program_configure(config.loglevel, config.name)
     tasks = collect_tasks(config.url, None if app is None else app.registry)
     settings, visibility_timeout = _settings(config, tasks)
     described = {name: _describe(task) for name, task in tasks.items()}
@@ -238,7 +241,8 @@ def _work(
             surroundings=surroundings,
         )
         control.attach(loop)
-        return loop.run()
+        with redirect_stdouts(config.redirect_stdouts):
+            return loop.run()
 
 
 def _settings(config: WorkerConfig, tasks: Mapping[str, Task[Any, Any]]) -> tuple[dict[str, Any], float]:

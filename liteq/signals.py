@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 from liteq.errors import ConfigurationError
 
-__all__ = ["Signal"]
+__all__ = ["Signal", "setup_logging"]
 
 ReceiverT = TypeVar("ReceiverT", bound=Callable[..., Any])
 
@@ -106,3 +106,11 @@ class Signal:
 
     def __repr__(self) -> str:
         return f"<Signal {self.name}>"
+
+
+setup_logging = Signal("setup_logging")
+"""Sent in each process of `liteq worker` and `liteq beat`, and in the worker processes of `start_workers`,
+once the modules there are imported, if something is connected: then liteq configures no logging of its own.
+Receivers get `loglevel` (an int), `worker` (its name) and, because Celery's do, `logfile=None`, `format=None`
+and `colorize=False`.
+"""

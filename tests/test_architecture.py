@@ -57,6 +57,7 @@ PLACES: dict[str, int] = {
     "liteq.calls": BUILDERS,
     "liteq.app": BUILDERS,
     "liteq.task": BUILDERS,
+    "liteq.log": BUILDERS,
     "liteq.registry": BUILDERS,
     "liteq.result": BUILDERS,
     "liteq.worker": WORKER,

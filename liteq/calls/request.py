@@ -14,7 +14,7 @@ from liteq.calls.options import decode_options
 from liteq.job import DEFAULT_QUEUE, Claim
 from liteq.transport import Transport
 
-__all__ = ["Acts", "Request", "RunningTask", "current", "innermost", "pop_request", "push_request"]
+__all__ = ["Acts", "Output", "Request", "RunningTask", "current", "innermost", "pop_request", "push_request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +118,13 @@ class Acts(Protocol):
         """Say what the result is, inside that transaction."""
 
 
+class Output(Protocol):
+    """What a task has written and is not in the log yet."""
+
+    def close(self) -> None:
+        """Bring it there; called once when the task has ended."""
+
+
 class RunningTask:
     """The task that runs in this thread now; its request is made when it is first read.
 
@@ -126,9 +133,12 @@ class RunningTask:
         acts: what it can do to its job; None where there is none.
         direct: a plain call of a bound task, which is no job of its own.
         outer: what ran here before.
+
+    Attributes:
+        output: what it has written to redirected streams, if it has.
     """
 
-    __slots__ = ("_make", "_request", "acts", "direct", "outer")
+    __slots__ = ("_make", "_request", "acts", "direct", "outer", "output")
 
     def __init__(
         self,
@@ -142,6 +152,7 @@ class RunningTask:
         self.acts = acts
         self.direct = direct
         self.outer = outer
+        self.output: Output | None = None
 
     @property
     def request(self) -> Request:
@@ -180,6 +191,9 @@ def push_request(
 
 def pop_request(token: Token[RunningTask | None]) -> None:
     """Say that what was pushed has ended."""
+    running = _running.get()
+    if running is not None and running.output is not None:
+        running.output.close()
     _running.reset(token)
 
 

@@ -1,13 +1,13 @@
-"""Celery's signals: so far only an application's own, `on_after_configure` and `on_after_finalize`."""
+"""Celery's signals: so far `setup_logging`, and two of an application's own, which it has itself."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
 from liteq.celery.absent import refuse_name
-from liteq.signals import Signal
+from liteq.signals import Signal, setup_logging
 
-__all__ = ["Signal"]
+__all__ = ["Signal", "setup_logging"]
 
 _NOT_YET = "liteq's workers do not send it yet; put what it does into the task, or into a module they import."
 ABSENT = dict.fromkeys(
@@ -36,7 +36,6 @@ ABSENT = dict.fromkeys(
         "heartbeat_sent",
         "beat_init",
         "beat_embedded_init",
-        "setup_logging",
         "after_setup_logger",
         "after_setup_task_logger",
         "import_modules",

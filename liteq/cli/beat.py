@@ -12,14 +12,15 @@ from liteq import __version__
 from liteq.app.reconciling import reconcile_declared
 from liteq.cli.celery_options import BEAT_IGNORED, BEAT_REFUSED, celery_options
 from liteq.cli.group import INTERRUPTED
+from liteq.cli.logging_options import LogOptions, logging_options
 from liteq.cli.output import print_pairs
-from liteq.cli.parameters import application_option, loglevel_option, optional_target_argument
+from liteq.cli.parameters import application_option, optional_target_argument
 from liteq.cli.serving import Stopping
 from liteq.cli.target import resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
 from liteq.worker.code import LoadedCode
 from liteq.worker.imports import import_tasks
-from liteq.worker.log import set_up_logging
+from liteq.worker.log_setup import let_program_configure
 from liteq.worker.scheduler import Scheduler
 
 __all__ = ["beat"]
@@ -32,21 +33,22 @@ LOOK_INTERVAL = 0.5
 @click.command()
 @optional_target_argument
 @application_option
-@loglevel_option
+@logging_options
 @celery_options(BEAT_IGNORED, BEAT_REFUSED)
-def beat(target: str | None, modules: Sequence[str], loglevel: str) -> None:
+def beat(target: str | None, modules: Sequence[str], logs: LogOptions) -> None:
     """Fire the schedules of the queue TARGET, until SIGTERM or Ctrl-C; run no jobs.
 
     Workers do that too, unless they are told not to. Any number of both may run: each tick fires once.
     Without TARGET, -A names the application, as in Celery.
     """
-    set_up_logging(loglevel, "beat")
+    logs.configure("beat")
     where, modules = resolve_with_modules(target, modules)
     named = named_modules(modules)
     if where.app is None and not named:
         where.require()
     with where.open_for_workers(create=where.app is not None or bool(named)) as transport:
         import_tasks(named if named or where.app is not None else recorded_modules(transport))
+        let_program_configure(logs.loglevel, "beat")
         code = LoadedCode(where.url, prefer=None if where.app is None else where.app.registry)
         reconcile_declared(transport, where.url, where.app)
         click.echo(f"liteq {__version__}, pid {os.getpid()}")

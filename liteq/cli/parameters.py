@@ -13,7 +13,6 @@ from liteq.states import State
 __all__ = [
     "application_option",
     "json_option",
-    "loglevel_option",
     "named_queues",
     "named_states",
     "optional_target_argument",
@@ -32,14 +31,6 @@ application_option = click.option(
     help="The application; or, with TARGET, import tasks from this, and it may be given again.",
 )
 """Of commands that work with `optional_target_argument`; see `liteq.cli.target.resolve_with_modules`."""
-loglevel_option = click.option(
-    "-l",
-    "--loglevel",
-    type=click.Choice(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), case_sensitive=False),
-    default="WARNING",
-    show_default=True,
-    help="The lowest level of log lines.",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -24,7 +24,9 @@ from liteq.transport import Transport
 from liteq.worker.code import LoadedCode
 from liteq.worker.config import WorkerConfig
 from liteq.worker.imports import import_tasks
+from liteq.worker.log_setup import let_program_configure
 from liteq.worker.pools.registry import PROCESSES
+from liteq.worker.redirecting import redirect_stdouts
 from liteq.worker.scheduler import Scheduler
 
 __all__ = ["Stopping", "serve_alone", "serve_with_processes"]
@@ -148,13 +150,14 @@ def serve_alone(
     from liteq.worker.solo import SoloWorker
 
     import_tasks(config.modules)
+    let_program_configure(config.loglevel, config.name)
     reconcile_declared(transport, config.url, app)
     tasks = collect_tasks(config.url, None if app is None else app.registry)
     worker = SoloWorker(transport, tasks, config, _scheduler(transport, config, app) if beat else None)
     # Nothing less ends a task that runs in this thread; whoever works next recovers its job.
     stopping = Stopping(worker.stop, lambda: os._exit(INTERRUPTED))
     _print_banner(transport.describe(), config, "1", "solo, without time limits", tasks)
-    with stopping.installed():
+    with stopping.installed(), redirect_stdouts(config.redirect_stdouts):
         worker.run()
     return stopping, tasks
 

@@ -13,14 +13,15 @@ from liteq.calls.checks import check_name
 from liteq.cli.celery_options import WORKER_IGNORED, WORKER_REFUSED, celery_options, worker_name
 from liteq.cli.draining import Drain
 from liteq.cli.group import NO
-from liteq.cli.parameters import application_option, loglevel_option, optional_target_argument, queues_option
+from liteq.cli.logging_options import LogOptions, logging_options, redirecting_options
+from liteq.cli.parameters import application_option, optional_target_argument, queues_option
 from liteq.cli.serving import serve_alone, serve_with_processes
 from liteq.cli.target import Target, resolve_with_modules
 from liteq.cli.tasks import named_modules, recorded_modules
 from liteq.errors import ConfigurationError, WorkerError
 from liteq.transport import Transport
 from liteq.worker.config import WorkerConfig
-from liteq.worker.log import set_up_logging
+from liteq.worker.log_setup import let_program_configure
 from liteq.worker.pools.arranging import Arrangement, arrange
 from liteq.worker.pools.registry import PROCESSES, SOLO
 
@@ -47,7 +48,8 @@ __all__ = ["worker"]
     "--processes", type=click.IntRange(min=1), help="Processes of a pool that runs several jobs; default 1."
 )
 @queues_option
-@loglevel_option
+@logging_options
+@redirecting_options
 @click.option("--drain", is_flag=True, help="Stop when nothing is ready or running; exit 1 if a job failed.")
 @click.option(
     "-B/ ",
@@ -82,7 +84,8 @@ def worker(
     concurrency: int | None,
     processes: int | None,
     queues: tuple[str, ...] | None,
-    loglevel: str,
+    logs: LogOptions,
+    redirect: str | None,
     drain: bool,
     beat: bool,
     name: str,
@@ -96,8 +99,9 @@ def worker(
     running jobs finish, the second stops at once.
     """
     arrangement = _arrange(pool, concurrency, processes, max_jobs)
-    set_up_logging(loglevel, check_name("-n", name))
+    logs.configure(check_name("-n", name))
     where, modules = resolve_with_modules(target, modules)
+    let_program_configure(logs.loglevel, name)
     named = named_modules(modules)
     changes = {} if durability is None else {"durability": durability}
     with _open(where, bool(named), changes) as transport:
@@ -113,7 +117,10 @@ def worker(
             name=name,
             hostname=f"{name}@{socket.gethostname()}",
             supervisor=os.getpid(),
-            loglevel=loglevel,
+            loglevel=logs.loglevel,
+            log_format=logs.log_format,
+            log_config=logs.log_config,
+            redirect_stdouts=redirect,
             max_jobs=max_jobs,
             drain=drain,
             pool=arrangement.pool,

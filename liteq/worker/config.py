@@ -55,6 +55,9 @@ class WorkerConfig:
         hostname: what tasks see as `self.request.hostname`.
         supervisor: the process id of the supervisor; 0 when there is none to watch.
         loglevel: the level of the log lines, by name.
+        log_format: how they look, "text" or "json".
+        log_config: the absolute path of a file that configures logging instead, or None.
+        redirect_stdouts: the level at which what tasks print goes to the log, by name; None to print it.
         visibility_timeout: seconds that a lease lasts without renewal; None for what the tasks' own queue
             says, if it is on this store, else a minute.
         max_jobs: end after this many jobs, to be replaced by a fresh process; None for never.
@@ -74,6 +77,9 @@ class WorkerConfig:
     hostname: str = ""
     supervisor: int = 0
     loglevel: str = "INFO"
+    log_format: str = "text"
+    log_config: str | None = None
+    redirect_stdouts: str | None = None
     visibility_timeout: float | None = None
     max_jobs: int | None = None
     drain: bool = False

@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import reprlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec, TextIO
 
 from liteq.errors import Retry
 from liteq.job import Claim, Transition
+from liteq.log import JsonFormatter, TextFormatter
 
-__all__ = ["LOGGER", "JobLog", "set_up_logging"]
+__all__ = ["LOGGER", "LOG_FORMATS", "JobLog", "set_up_logging"]
 
 P = ParamSpec("P")
 
@@ -37,17 +38,21 @@ LOGGER = logging.getLogger("liteq.worker")
 LOGGER.addFilter(_in_one_line)
 
 
-def set_up_logging(level: str, name: str, stream: TextIO | None = None) -> None:
+LOG_FORMATS: Mapping[str, Callable[[str], logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
+"""How log lines can look; each is made with the worker's name."""
+
+
+def set_up_logging(level: str, name: str, stream: TextIO | None = None, log_format: str = "text") -> None:
     """Send liteq's log lines to standard error, as `[2026-01-01 12:00:00,000: INFO/name] message`.
 
     Args:
         level: the lowest level to show, by name, in any case.
         name: the worker's name.
         stream: where to write instead of standard error.
+        log_format: one of `LOG_FORMATS`.
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    shown = name.replace("%", "%%")
-    handler.setFormatter(logging.Formatter(f"[%(asctime)s: %(levelname)s/{shown}] %(message)s"))
+    handler.setFormatter(LOG_FORMATS[log_format](name))
     logger = logging.getLogger("liteq")
     logger.handlers[:] = [handler]
     logger.propagate = False
@@ -64,6 +69,11 @@ def _harmless(write: Callable[P, None]) -> Callable[P, None]:
             write(*args, **kwargs)
 
     return guarded
+
+
+def _of(job: Claim) -> dict[str, object]:
+    """Return what a record tells of its job."""
+    return {"task_name": job.task, "task_id": job.id, "attempt": job.attempts}
 
 
 class JobLog:
@@ -88,13 +98,18 @@ class JobLog:
     @_harmless
     def received(self, job: Claim) -> None:
         """Say that a job was claimed."""
-        self._logger.info("Task %s[%s] received", job.task, job.id)
+        self._logger.info("Task %s[%s] received", job.task, job.id, extra=_of(job))
 
     @_harmless
     def succeeded(self, job: Claim, seconds: float, value: object) -> None:
         """Say that a job returned, how long it took and what it gave, abbreviated."""
         self._logger.info(
-            "Task %s[%s] succeeded in %.3fs: %s", job.task, job.id, seconds, self._short.repr(value)
+            "Task %s[%s] succeeded in %.3fs: %s",
+            job.task,
+            job.id,
+            seconds,
+            self._short.repr(value),
+            extra=_of(job),
         )
 
     @_harmless
@@ -103,25 +118,32 @@ class JobLog:
         wait = 0.0 if decided.due is None else max(0.0, decided.due - decided.at)
         cause = error.exc if isinstance(error, Retry) else error
         why = "" if cause is None else f": {self._short.repr(cause)}"
-        self._logger.info("Task %s[%s] retry: Retry in %gs%s", job.task, job.id, round(wait, 3), why)
+        text = "Task %s[%s] retry: Retry in %gs%s"
+        self._logger.info(text, job.task, job.id, round(wait, 3), why, extra=_of(job))
 
     @_harmless
     def ignored(self, job: Claim) -> None:
         """Say that a job asked for its outcome to be ignored."""
-        self._logger.info("Task %s[%s] ignored", job.task, job.id)
+        self._logger.info("Task %s[%s] ignored", job.task, job.id, extra=_of(job))
 
     @_harmless
     def rejected(self, job: Claim, decided: Transition) -> None:
         """Say that a job refused itself."""
         back = " and requeued" if decided.due is not None else ""
-        self._logger.warning("Task %s[%s] rejected%s: %s", job.task, job.id, back, decided.reason)
+        text = "Task %s[%s] rejected%s: %s"
+        self._logger.warning(text, job.task, job.id, back, decided.reason, extra=_of(job))
 
     @_harmless
     def failed(self, job: Claim, error: BaseException) -> None:
         """Say that a job failed for good, with the traceback."""
         shown = (type(error), error, error.__traceback__)
         self._logger.error(
-            "Task %s[%s] raised unexpected: %s", job.task, job.id, self._short.repr(error), exc_info=shown
+            "Task %s[%s] raised unexpected: %s",
+            job.task,
+            job.id,
+            self._short.repr(error),
+            exc_info=shown,
+            extra=_of(job),
         )
 
     @_harmless
@@ -133,13 +155,19 @@ class JobLog:
             job.id,
             self._short.repr(error),
             exc_info=(type(error), error, error.__traceback__),
+            extra=_of(job),
         )
 
     @_harmless
     def unreported(self, job: Claim, state: str, error: BaseException) -> None:
         """Say that a state which the task reported is not stored; once for each job."""
         self._logger.warning(
-            "Task %s[%s] goes on, but its state %s cannot be seen: %s", job.task, job.id, state, error
+            "Task %s[%s] goes on, but its state %s cannot be seen: %s",
+            job.task,
+            job.id,
+            state,
+            error,
+            extra=_of(job),
         )
 
     @_harmless
@@ -149,4 +177,5 @@ class JobLog:
             "Task %s[%s] ended here, but its lease had passed to another worker: this outcome is discarded",
             job.task,
             job.id,
+            extra=_of(job),
         )

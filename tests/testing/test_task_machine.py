@@ -14,7 +14,7 @@ from liteq import ConfigurationError, Ignore, Queue, Reject, Task
 from liteq.testing.task_machine import TaskCall, TaskMachine
 
 QUICK = settings(
-    max_examples=25,
+    max_examples=40,
     stateful_step_count=12,
     derandomize=True,
     # What is found need not be made short here.

@@ -1,0 +1,3 @@
+from logging import Logger as Logger
+
+__all__ = ["Logger"]
