@@ -205,6 +205,7 @@ def facade(
     clock = ManualClock()
     url = "memory://" if request.param == "memory" else str(tmp_path / "queue.db")
     with Queue(url, durability="normal") as q:
+        q.store.clock = clock
         monkeypatch.setattr(time, "time", clock.wall)
         yield Facade(q, clock)
         monkeypatch.undo()

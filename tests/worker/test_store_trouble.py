@@ -71,11 +71,11 @@ class NoRoomForSlots(MemoryTransport):
 
     refusals = 2
 
-    def slot(self, holder: int) -> RunningSlot:
+    def slot(self, holder: int, places: int = 1) -> RunningSlot:
         if self.refusals:
             self.refusals -= 1
             raise StoreFullError("No room.")
-        return super().slot(holder)
+        return super().slot(holder, places)
 
 
 def test_a_worker_runs_nothing_before_there_is_room_for_its_slot(queue: Queue, work: Work) -> None:

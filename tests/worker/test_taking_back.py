@@ -105,7 +105,7 @@ class Stalled(MemoryTransport):
         self.taking_back.close()
         self.taken |= before - {claim.id for claim in self.leases(self.holder)}
 
-    def slot(self, holder: int) -> MemorySlot:
+    def slot(self, holder: int, places: int = 1) -> MemorySlot:
         self.holder = holder
         return StalledSlot(self, self._stations.workers[holder])
 
