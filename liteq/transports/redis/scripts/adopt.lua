@@ -3,12 +3,12 @@
 -- come: all of it, if that was as far as the caller has seen, or nothing. Returns {1, heard}, {0} or what is in
 -- use: {2, ids, names}.
 local id, seen, progress, jobs, schedules, origins = unpack(cmsgpack.unpack(ARGV[6]))
-local refusal = closed()
-if refusal then
-  return refusal
+local kept = recall()
+if kept then
+  return kept
 end
 if call('HGET', P .. 'moves', id) ~= seen then
-  return pack({ 0 })
+  return remember(pack({ 0 }))
 end
 local ids, taken, named = {}, {}, {}
 for at, job in ipairs(jobs) do
@@ -70,4 +70,4 @@ call('HSET', P .. 'moves', id, progress)
 if #schedules > 0 then
   call('PUBLISH', P .. 'schedules', '')
 end
-return pack({ 1, ring() })
+return remember(pack({ 1, ring() }))

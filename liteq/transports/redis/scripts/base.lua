@@ -24,12 +24,11 @@ local function closed_for(id)
   return ok and type(said) == 'table' and said[1] == id and said or nil
 end
 
--- Return the reply to this very call if it has run, or an error if it comes after a later one, or the store is
--- closed.
-local function recall()
-  local kept, mark = unpack(call('MGET', KEPT, P .. 'closed'))
+-- Return the reply to this very call if it has run, or an error if it comes after a later one.
+local function repeated()
+  local kept = call('GET', KEPT)
   if not kept then
-    return refusal_of(mark)
+    return nil
   end
   local cut = string.find(kept, ' ', 1, true)
   local last, number = tonumber(string.sub(kept, 1, cut - 1)), tonumber(ARGV[4])
@@ -39,7 +38,12 @@ local function recall()
   if number < last then
     return redis.error_reply(STALE)
   end
-  return refusal_of(mark)
+  return nil
+end
+
+-- The same, for what a closed store refuses.
+local function recall()
+  return repeated() or closed()
 end
 
 local function remember(reply)

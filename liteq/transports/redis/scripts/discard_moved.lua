@@ -1,5 +1,9 @@
 -- with: base, moves
 -- Drop what was moved, so many jobs at a time, and with the last of them all else; return how much went.
+local kept = repeated()
+if kept then
+  return kept
+end
 local id, limit = unpack(cmsgpack.unpack(ARGV[6]))
 local mark = closed_for(id)
 if not mark or not mark[4] then
@@ -33,4 +37,4 @@ if gone < limit then
     call('DEL', P .. name)
   end
 end
-return pack(gone)
+return remember(pack(gone))

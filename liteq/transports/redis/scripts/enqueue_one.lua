@@ -1,3 +1,4 @@
+-- with: closing
 -- Store one job: what most calls do, so it builds nothing that one job does not need. ARGV[6] on are id, lane,
 -- queue to ring or '', place among the ready jobs or '', due, expires or '', record, body, and what it counts as.
 -- Returns 1 in MessagePack, or 0 if the id is in use; then `enqueue` sees to it.
@@ -5,6 +6,10 @@ local call = redis.call
 local P = string.sub(KEYS[1], 1, -6)
 local KEPT = P .. 'caller:' .. ARGV[3]
 
+local refusal = refusal_of(call('GET', P .. 'closed'))
+if refusal then
+  return refusal
+end
 -- As `recall` and `remember` of base, in one step.
 local before = call('SET', KEPT, ARGV[4] .. ' \1', 'EX', ARGV[5], 'GET')
 if before then
