@@ -88,8 +88,9 @@ def _opened(place: Queue | str | os.PathLike[str], *, create: bool) -> Iterator[
     if isinstance(place, Queue):
         yield place.transport
         return
-    url = absolute_url(place)
-    if url == MEMORY_URL:
+    # A text may have a password, which its absolute form has not.
+    url = place if isinstance(place, str) else absolute_url(place)
+    if absolute_url(place) == MEMORY_URL:
         raise ConfigurationError(
             f"A queue in memory can be moved within its own program only; give the Queue itself, not {url}."
         )

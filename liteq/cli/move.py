@@ -47,7 +47,8 @@ def move(source: str, target: str, batch: int, as_json: bool) -> None:
 
 
 def _place(named: Target) -> Queue | str | os.PathLike[str]:
-    return named.url if named.app is None else named.app
+    # As it was written: it may have a password.
+    return named.text if named.app is None else named.app
 
 
 def _is_watched() -> bool:

@@ -62,7 +62,7 @@ PROOFS: dict[str, Plan] = {
     "simulation": Plan("chaos.simulation", "steps", 100_000, 10_000_000, ("memory", "redis")),
     "fuzz": Plan("chaos.fuzz", "cases", 20_000, 5_000_000),
     "beat": Plan("chaos.beat", "seconds", 15, 120, ("sqlite", "redis")),
-    "move": Plan("chaos.move", "kills", 50, 2_000),
+    "move": Plan("chaos.move", "kills", 50, 2_000, ("sqlite", "redis")),
     "soak": Plan("chaos.soak", "seconds", 0, 1_800),
 }
 

@@ -9,9 +9,9 @@ from redis_server import NoServerError, find_server
 
 from chaos.proof import PROOFS, check, prove
 
-SIZES = {"storm": PROOFS["storm"].short, "model": 3_000, "simulation": 10_000, "beat": 10}
+SIZES = {"storm": PROOFS["storm"].short, "model": 3_000, "simulation": 10_000, "beat": 10, "move": 20}
 """How much of each in the default suite."""
-NEED_PIDFDS = ("storm", "beat")
+NEED_PIDFDS = ("storm", "beat", "move")
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from liteq import (
     every,
 )
 from liteq.app.mover import Mover
+from liteq.app.opening import open_transport
 from liteq.errors import StoreUnavailableError
 from liteq.job import ClaimRequest, Job, JobFilter, WorkerInfo
 from liteq.lifecycle import Raised, Returned, Succeeded, decide
@@ -46,7 +46,6 @@ SCHEDULE = ScheduleRecord(
     next_run=NOW + 60,
     paused=True,
 )
-Opener = Callable[[str], Transport]
 
 
 class Stopped(BaseException):
@@ -79,18 +78,22 @@ class Cut:
         self.budget[0] -= 1
 
 
-@pytest.fixture(params=["file to file", "memory to file", "file to memory"])
+KINDS = ("file to file", "memory to file", "file to memory", "file to redis", "redis to file")
+
+
+@pytest.fixture(params=KINDS)
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Transport, Transport]]:
-    kinds: dict[str, Opener] = {
-        "file": lambda name: SqliteTransport(tmp_path / name, durability="normal"),
-        "memory": lambda name: MemoryTransport(f"memory://{name}"),
-    }
+    def opened(kind: str, name: str) -> Transport:
+        if kind == "file":
+            return SqliteTransport(tmp_path / name, durability="normal")
+        if kind == "memory":
+            return MemoryTransport(f"memory://{name}")
+        server = request.getfixturevalue("redis_server")
+        return open_transport(server.url(prefix=name), durability="normal")
+
     source, _, target = request.param.split()
-    with ExitStack() as opened:
-        yield (
-            opened.enter_context(kinds[source]("source.db")),
-            opened.enter_context(kinds[target]("target.db")),
-        )
+    with opened(source, "source.db") as one, opened(target, "target.db") as other:
+        yield one, other
 
 
 def move(source: Transport, target: Transport, batch: int = 3) -> Moved:

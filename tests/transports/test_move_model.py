@@ -8,10 +8,13 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import rule, run_state_machine_as_test
+from redis_server import RedisServer
 
+from liteq.app.opening import open_transport
 from liteq.lifecycle import Lost, decide
 from liteq.testing.model import TransportMachine
+from liteq.testing.strategies import everything
 from liteq.transport import Transport
 from liteq.transports.memory import MemoryTransport
 from liteq.transports.sqlite.transport import SqliteTransport
@@ -61,6 +64,8 @@ class Moving(TransportMachine):
         self.real = new
         # What the old store knew of workers and leases, the new one does not; the model has forgotten it too.
         self.holders, self.claims, self.tokens = [], [], set()
+        assert new.next_sweep() == self.model.next_sweep()
+        assert new.next_due(everything) == self.model.next_due(everything)
         self.register(1.0)
 
 
@@ -77,15 +82,24 @@ def _bring(source: Transport, target: Transport, batch: int, now: float) -> None
     assert (source.count(), source.next_sweep()) == ([], None)
 
 
-class _Files(Moving):
-    make_store = staticmethod(lambda: Places([_file]))
+def moves_of(openers: list[Opener]) -> None:
+    """Let stores of these kinds be moved into each other, at random."""
+    machine = type("Moves", (Moving,), {"make_store": staticmethod(lambda: Places(openers))})
+    plan = settings(max_examples=25, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(machine, settings=plan)
 
 
-class _FilesAndMemory(Moving):
-    make_store = staticmethod(lambda: Places([lambda path: MemoryTransport(), _file]))
+def test_files_are_the_same_after_a_move():
+    moves_of([_file])
 
 
-TestFiles = _Files.TestCase
-TestFilesAndMemory = _FilesAndMemory.TestCase
-TestFiles.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
-TestFilesAndMemory.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+def test_files_and_memory_are_the_same_after_a_move():
+    moves_of([lambda path: MemoryTransport(), _file])
+
+
+def test_files_and_servers_are_the_same_after_a_move(shared_redis: RedisServer):
+    def server(path: Path) -> Transport:
+        # A folder has one name only, and so have the stores that stand for it.
+        return open_transport(shared_redis.url(prefix=path.parent.name + path.stem), durability="normal")
+
+    moves_of([_file, server])
