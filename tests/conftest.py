@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from chaos.proof import seen
 from disks import Disk, small_disk
 from hypothesis.configuration import set_hypothesis_home_dir
 from redis_server import NoServerError, RedisServer
+
+from liteq.transports.redis.liveness import FOLDER_VARIABLE
 
 MARK = "LITEQ_TEST_SESSION"
 """Every process that a test starts inherits this variable, so that none can be overlooked."""
@@ -32,7 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = secrets.token_hex(8)
+    os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="liteq-run-")
     set_hypothesis_home_dir(Path(tempfile.gettempdir(), "liteq-hypothesis"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

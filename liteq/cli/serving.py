@@ -21,6 +21,7 @@ from liteq.cli.output import print_pairs
 from liteq.queue import Queue
 from liteq.registry import collect_tasks
 from liteq.transport import Transport
+from liteq.urls import is_redis
 from liteq.worker.code import LoadedCode
 from liteq.worker.config import WorkerConfig
 from liteq.worker.imports import import_tasks
@@ -105,9 +106,10 @@ def serve_with_processes(
     supervisor = Supervisor(transport, config, count, scheduler=scheduler)
     stopping = Stopping(supervisor.stop, supervisor.kill)
     # Where nothing was said about the durability, each worker takes it from the tasks' own queue.
-    found = [(name, value) for name, value in transport.describe() if name != "durability"]
-    if "durability" in config.settings:
-        found.append(("durability", str(config.settings["durability"])))
+    told = "" if is_redis(config.url) else "durability"
+    found = [(name, value) for name, value in transport.describe() if name != told]
+    if told in config.settings:
+        found.append((told, str(config.settings[told])))
 
     def announce() -> None:
         supervisor.ready.wait()
