@@ -51,11 +51,14 @@ def test_a_broker_may_be_an_absolute_url_a_path_or_memory(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://:secret@127.0.0.1:6379/1", "amqp://guest:secret@host//", "sqs://", "pyamqp://secret@h"]
+    "url",
+    ["mongodb://:secret@127.0.0.1:27017/1", "amqp://guest:secret@host//", "sqs://", "pyamqp://secret@h"],
 )
 @pytest.mark.parametrize("where", ["broker", "backend"])
 def test_a_server_is_refused_with_what_can_be_written_and_without_its_password(where: str, url: str):
-    with pytest.raises(NotSupportedError, match="sqlite:///path, or memory://") as caught:
+    with pytest.raises(
+        NotSupportedError, match="sqlite:///path, memory://, or on Redis: redis://host/0"
+    ) as caught:
         Celery("test", **{where: url})
 
     assert "secret" not in str(caught.value)
@@ -73,6 +76,29 @@ def test_a_kind_that_is_not_here_is_refused_wherever_it_stands(where: str, url: 
         Celery("test", **{"broker": "queue.db", where: url})
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@127.0.0.1/1", "redis://127.0.0.1:6379/1"),
+        ("redis+socket:///tmp/r.sock?virtual_host=2", "unix:///tmp/r.sock?db=2"),
+        ("rediss://host/0?ssl_cert_reqs=CERT_NONE", "rediss://host:6379/0?ssl_cert_reqs=none"),
+    ],
+)
+def test_a_broker_on_redis_is_a_queue_on_redis(url: str, shown: str, caplog: pytest.LogCaptureFixture):
+    app = Celery("test", broker=url, backend=url)
+
+    assert app.queue.url == shown
+    assert not caplog.records
+
+
+def test_a_backend_on_redis_that_is_not_used_is_told_without_its_password(caplog: pytest.LogCaptureFixture):
+    app = Celery("test", broker="redis://:secret@host/0", backend="redis://:secret@host/7")
+
+    assert app.queue.url == "redis://host:6379/0"
+    assert "the broker keeps the results as well, and not redis://...@host/7" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_a_broker_in_memory_is_not_a_file_of_that_name():
     with pytest.raises(ConfigurationError, match="For a queue in memory, write memory://"):
         Celery("test", broker="sqlite:///:memory:")
@@ -84,9 +110,9 @@ def test_a_server_is_refused_in_the_settings_and_the_environment_as_well(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ):
     app = make()
-    with pytest.raises(NotSupportedError, match="broker_url='redis://"):
-        app.conf.broker_url = "redis://localhost"
-    monkeypatch.setenv("CELERY_BROKER_URL", "redis://localhost")
+    with pytest.raises(NotSupportedError, match="broker_url='amqp://"):
+        app.conf.broker_url = "amqp://localhost"
+    monkeypatch.setenv("CELERY_BROKER_URL", "amqp://localhost")
     with pytest.raises(NotSupportedError, match="variable CELERY_BROKER_URL"):
         _ = app.queue
 

@@ -79,7 +79,7 @@ def test_a_program_that_sends_mail_and_one_that_asks_for_the_result(folder: Fold
     folder.until(lambda: folder.run("ask.py", job) == "ok", "result")
     # It was forgotten.
     assert folder.run("ask.py", job) == "任务等待中被执行"
-    assert folder.logs().count("the broker's file keeps the results") == 1
+    assert folder.logs().count("the broker keeps the results") == 1
 
 
 @pytest.mark.parametrize("words", ["-A hinting worker", "worker queue.db", "worker queue.db -A hinting"])
@@ -101,7 +101,7 @@ if __name__ == '__main__': hello.delay()
     folder.await_log("ready", "hello")
     assert folder.logs().count("LiteqWarning") == 1
     assert "hinting.py:3: LiteqWarning: The setting worker_concurrency has no effect" in folder.logs()
-    assert folder.logs().count("the broker's file keeps the results") == 1
+    assert folder.logs().count("the broker keeps the results") == 1
 
 
 def test_a_program_reads_every_state(folder: Folder):

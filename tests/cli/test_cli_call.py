@@ -198,7 +198,7 @@ def test_an_application_knows_its_tasks_and_checks_the_arguments(liteq: Liteq, n
         ("{app}.py", "is a Python file"),
         ("json", "no application (Queue or Celery object) in json or json.celery; name the module that"),
         ("memory://", "start_workers()"),
-        ("redis://localhost/0", "not built yet"),
+        ("redis://:secret@localhost/x", "'redis://...@localhost/x': 'x' is no number of a database"),
         ("http://localhost", "there is no transport"),
     ],
 )

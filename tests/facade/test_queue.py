@@ -38,10 +38,29 @@ def test_making_a_queue_and_its_tasks_touches_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["redis://localhost:6379/0", "rediss://host"])
-def test_a_transport_that_is_not_built_is_refused_with_what_there_is(url):
-    with pytest.raises(NotSupportedError, match=r"not built yet.*memory://"):
-        Queue(url)
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:secret@localhost", "redis://user@localhost:6379/0"),
+        ("rediss://:secret@host/1", "rediss://host:6379/1"),
+        ("unix:///tmp/redis.sock?password=secret", "unix:///tmp/redis.sock"),
+    ],
+)
+def test_a_queue_on_redis_connects_to_nothing_yet_and_shows_no_password(url, shown):
+    queue = Queue(url)
+
+    assert queue.url == shown
+    assert "secret" not in repr(queue) + repr(queue.settings) + str(queue.settings.url)
+    assert queue.settings.transport_settings()["password"] == "secret"
+
+
+def test_two_urls_of_one_store_on_redis_are_the_same():
+    one, other = Queue("redis://user:secret@host"), Queue("redis://HOST:6379/0?socket_timeout=3")
+
+    assert one.store.is_at(other.url)
+    assert not one.store.is_at("redis://host/1")
+    assert not one.store.is_at("redis://host/0?prefix=other")
+    assert not one.store.is_at("queue.db")
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ class Connection:
                     words[1] = _FLAGS[True]
                 loaded = loaded and trouble.kind is not Kind.NOT_LOADED
                 asking = trouble.code == "ASK"
-                self._prepare_again(trouble, attempts)
+                self._prepare_again(trouble, attempts, mutates and words[1] == _FLAGS[True])
             command = what if isinstance(what, bytes) else what.call(words, loaded)
             trouble, answer = self._attempt(command, asking)
             if trouble is None:
@@ -251,7 +251,7 @@ class Connection:
         self._idle.append(link)
         return None, answer
 
-    def _prepare_again(self, trouble: Trouble, attempts: _Attempts) -> None:
+    def _prepare_again(self, trouble: Trouble, attempts: _Attempts, in_doubt: bool) -> None:
         """Pause before the next attempt; raise if there is no point in it, or no time."""
         if trouble.kind is Kind.FINAL:
             raise translate(trouble, self.shown)
@@ -261,7 +261,7 @@ class Connection:
         if not attempts.pause(trouble.kind is Kind.NOT_LOADED or trouble.address is not None):
             raise StoreUnreachableError(
                 f"{self.shown}: the Redis server did not serve within {attempts.patience:g} s "
-                f"({trouble.text}). What was under way may have been done."
+                f"({trouble.text}).{' What was asked of it may have been done.' if in_doubt else ''}"
             )
 
     def _tell_down(self, trouble: Trouble) -> None:
