@@ -20,6 +20,7 @@ from liteq.worker.executor import Executor
 from liteq.worker.loop import WorkerLoop
 from liteq.worker.pools.arranging import Arrangement
 from liteq.worker.pools.making import Loop
+from liteq.worker.recalling import RECALL_FOR
 from liteq.worker.scheduler import Scheduler
 from liteq.worker.solo import SoloWorker
 from liteq.worker.supervisor import Supervisor
@@ -197,6 +198,9 @@ class ThreadWorkers(Workers):
         self._ended.set()
         for thread in self._threads:
             thread.join(timeout)
+        for loop, thread in zip(self._loops, self._threads, strict=False):
+            if thread.is_alive() and loop.recall():
+                thread.join(RECALL_FOR)
         _running.discard(self)
 
 

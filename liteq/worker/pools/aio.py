@@ -61,9 +61,10 @@ class AsyncioCrew:
         """Run these jobs beside those that run."""
         self._loop.call_soon_threadsafe(self._start, runs)
 
-    def recall(self, runs: Iterable[JobRun]) -> None:
+    def recall(self, runs: Iterable[JobRun]) -> bool:
         """Cancel those that are tasks of the event loop."""
         self._loop.call_soon_threadsafe(self._cancel, list(runs))
+        return True
 
     def _start(self, runs: Sequence[JobRun]) -> None:
         for run in runs:

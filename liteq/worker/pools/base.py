@@ -50,8 +50,8 @@ class Crew(Protocol):
     def start(self, runs: Sequence[JobRun]) -> None:
         """Begin to run these jobs beside those that run; returns at once. Called by `dispatch`."""
 
-    def recall(self, runs: Iterable[JobRun]) -> None:
-        """Interrupt these jobs, as far as that is possible here; from any thread, and returns at once."""
+    def recall(self, runs: Iterable[JobRun]) -> bool:
+        """Begin to interrupt these jobs; tell whether that is possible here. Called from any thread."""
 
 
 class Pool(Protocol):

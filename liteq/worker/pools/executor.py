@@ -145,6 +145,7 @@ def _watched(awaited: Coroutine[Any, Any, R], task: str) -> Generator[Any, Any, 
             try:
                 yield waits_for
             except BaseException as raised:
-                error = raised
+                # Without this frame, which would stand last in the traceback of a cancellation.
+                error = raised.with_traceback(raised.__traceback__ and raised.__traceback__.tb_next)
     finally:
         awaited.close()

@@ -53,8 +53,9 @@ class GreenCrew:
         for run in runs:
             self._spawn(run.run)
 
-    def recall(self, runs: Iterable[JobRun]) -> None:
-        """Do nothing: what is raised in a green thread could not be told from an error of its task."""
+    def recall(self, _runs: Iterable[JobRun]) -> bool:
+        """Return False: what is raised in a green thread could not be told from an error of its task."""
+        return False
 
 
 class _GreenPool:

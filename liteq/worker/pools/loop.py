@@ -127,13 +127,13 @@ class ConcurrentLoop:
         self._stopping = True
         self._bell.put(True)
 
-    def recall(self) -> None:
-        """Interrupt what runs, as far as the crew can, and hand it back; returns at once. Stops as well."""
+    def recall(self) -> bool:
+        """Interrupt what runs, and hand it back; tell whether the crew can do so. Stops as well."""
         self.stop()
         runs = [run for run in list(self._active.values()) if run.is_running and not run.recalled]
         for run in runs:
             run.recalled = True
-        self._crew.recall(runs)
+        return self._crew.recall(runs)
 
     def run(self) -> LoopEnd:
         """Work until stopped or recycled; call it once.

@@ -77,8 +77,9 @@ class ThreadCrew:
         for run in runs:
             self._threads.start(run)
 
-    def recall(self, runs: Iterable[JobRun]) -> None:
-        """Do nothing: a thread cannot be interrupted."""
+    def recall(self, _runs: Iterable[JobRun]) -> bool:
+        """Return False: a thread cannot be interrupted."""
+        return False
 
 
 class ThreadPool:
