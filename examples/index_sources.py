@@ -5,7 +5,9 @@
 One job for each file: count its lines, tokens and names, and hash it. The queue is the file
 `index_sources.db` in the current folder, and so is the index: the results are kept in it. Stop the
 program whenever you like, with Ctrl-C or even `kill -9`, and start it again: files that are done are not
-read again, unless they have changed. `--check` does the same work in a plain loop and compares.
+read again, unless they have changed. `--check` does the same work in a plain loop and compares. `--pool`
+and `--queue` let the same program run on every pool and transport, as in `--pool threads` or
+`--queue memory://`.
 """
 
 from __future__ import annotations
@@ -103,9 +105,9 @@ def show_progress(what: str, done: int, total: int) -> None:
 
 
 def index_with_workers(
-    queue: Queue, sources: Sequence[Path], workers: int, fresh: bool
+    queue: Queue, sources: Sequence[Path], workers: int, pool: str | None, fresh: bool
 ) -> dict[Path, Counts]:
-    """Index files with worker processes, and return what each of them found."""
+    """Index files with workers, and return what each of them found."""
     # The same task on the file that was asked for.
     index = queue.task(index_file.fn)
     results: dict[Path, AsyncResult[Counts]] = {path: queue.AsyncResult(job_id(path)) for path in sources}
@@ -114,7 +116,7 @@ def index_with_workers(
     # A job that still waits from last time is not stored twice, because its id is the same.
     queue.enqueue_many(index.s(str(path)).set(task_id=results[path].id) for path in todo)
     found: dict[Path, Counts] = {}
-    with queue.start_workers(workers):
+    with queue.start_workers(workers, pool=pool):
         for number, (path, result) in enumerate(results.items(), 1):
             outcome = result.get(propagate=False)
             if isinstance(outcome, Counts):
@@ -139,8 +141,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Index Python source files with worker processes.")
     library = sysconfig.get_paths()["stdlib"]
     parser.add_argument("--root", default=library, metavar="DIR", help="index this folder (%(default)s)")
-    parser.add_argument("--queue", default=q.url, metavar="FILE", help="the queue file (%(default)s)")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="worker processes (%(default)s)")
+    parser.add_argument("--queue", default=q.url, metavar="URL", help="the queue (%(default)s)")
+    parser.add_argument("--workers", type=int, metavar="N", help="how many at once (4, or 1 for solo)")
+    parser.add_argument("--pool", metavar="NAME", help="how: processes, threads, asyncio, gevent, solo ...")
     parser.add_argument("--fresh", action="store_true", help="index again what is done already")
     parser.add_argument("--check", action="store_true", help="prove the totals with a plain loop")
     parser.add_argument("--trace", metavar="FILE", help="append a line to this file for each attempt")
@@ -156,7 +159,8 @@ def run(options: argparse.Namespace) -> str | None:
     if options.trace:
         os.environ[TRACE] = str(Path(options.trace).absolute())  # worker processes inherit it
     with Queue(options.queue, result_expires=None) as queue:
-        found = index_with_workers(queue, sources, options.workers, options.fresh)
+        workers = options.workers or (1 if options.pool == "solo" else 4)
+        found = index_with_workers(queue, sources, workers, options.pool, options.fresh)
     if failed := len(sources) - len(found):
         return f"{failed:,} files could not be indexed; the same command tries them again."
     totals = summarize(found)

@@ -118,7 +118,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "beat_cron_starting_deadline": "each schedule has its own catch_up",
     "security_*": "a queue signs its jobs with queue_options={'signing_key': ...}",
     "worker_concurrency": f"{_COMMAND} -c N",
-    "worker_pool": f"{_COMMAND} -P processes",
+    "worker_pool": f"{_COMMAND} -P NAME",
     "worker_max_tasks_per_child": f"{_COMMAND} --max-jobs N",
     "worker_max_memory_per_child": "memory is not watched yet",
     "worker_log_format": f"{_COMMAND} --log-format json, or --log-config FILE",

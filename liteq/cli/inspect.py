@@ -92,6 +92,7 @@ def _worker(transport: Transport, record: WorkerRecord) -> dict[str, Any]:
         "started": stamp(record.started),
         "leases": record.leases,
         "running": _running(transport, record),
+        "beside": len(record.running.beside or ()) if record.running is not None else 0,
     }
 
 
@@ -118,6 +119,8 @@ def _print_workers(workers: list[dict[str, Any]]) -> None:
         shown = (
             "" if running is None else f"{running['task']}[{running['id']}] for {running['seconds']:.1f} s"
         )
+        if running is not None and each["beside"]:
+            shown += f", and {each['beside']} more"
         queues = "all" if each["queues"] is None else ",".join(each["queues"])
         rows.append((each["name"], each["pid"], alive[each["alive"]], queues, each["leases"], shown))
     print_table(("WORKER", "PID", "ALIVE", "QUEUES", "HOLDS", "RUNS"), rows)

@@ -127,10 +127,9 @@ class WorkerLoop:
         self._stopping = True
         self._keeper.stop()
 
-    def recall(self) -> bool:
-        """Do as `stop` does, and return False: the running job cannot be interrupted."""
+    def recall(self) -> None:
+        """Do as `stop` does: the running job cannot be interrupted."""
         self.stop()
-        return False
 
     def run(self) -> LoopEnd:
         """Work until stopped or recycled; call it once.

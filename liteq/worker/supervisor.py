@@ -93,9 +93,7 @@ class Supervisor:
         self._taking_back = TakingBack(transport, self._clock, random)
         pool = find_pool(config.pool) if config.pool != PROCESSES else None
         self._first = None if pool is None else pool.first
-        self._recalls = Recalls(
-            self._clock, RECALL_FOR if pool is not None and pool.interrupts(True) else 0.0
-        )
+        self._recalls = Recalls(self._clock, RECALL_FOR if pool is not None and pool.recalls else 0.0)
         self._beat = Beat(scheduler)
         self._stopping = False
         self._killing = False

@@ -171,6 +171,7 @@ class ThreadWorkers(Workers):
                 )
         self._ended = threading.Event()
         self._loops = _loops(transport, tasks, info, arrangement)
+        self._recalls = arrangement.pool == "asyncio"
         self._threads = [
             threading.Thread(target=loop.run, name=f"liteq-worker-{number}", daemon=True)
             for number, loop in enumerate(self._loops, 1)
@@ -198,9 +199,9 @@ class ThreadWorkers(Workers):
         self._ended.set()
         for thread in self._threads:
             thread.join(timeout)
-        for loop, thread in zip(self._loops, self._threads, strict=False):
-            if thread.is_alive() and loop.recall():
-                thread.join(RECALL_FOR)
+        if self._recalls and self._threads[0].is_alive():
+            self._loops[0].recall()
+            self._threads[0].join(RECALL_FOR)
         _running.discard(self)
 
 

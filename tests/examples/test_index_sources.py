@@ -163,6 +163,27 @@ def test_the_totals_are_those_of_a_plain_loop(program: Program, tree: Path):
     assert len(program.attempts()) == 60
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--pool", "threads"],
+        ["--pool", "asyncio"],
+        ["--pool", "gevent"],
+        ["--pool", "solo"],
+        ["--queue", "memory://"],
+        ["--queue", "memory://", "--pool", "asyncio"],
+    ],
+    ids=" ".join,
+)
+def test_it_runs_on_every_pool_and_store_by_changing_one_argument(program: Program, options: list[str]):
+    if "gevent" in options:
+        pytest.importorskip("gevent")
+    status, output = program.run("--check", *options)
+
+    assert status == 0, output
+    assert "The check holds" in output
+
+
 def test_what_is_done_is_not_done_again_unless_it_is_asked_for(program: Program):
     first = program.run()
     again = program.run()

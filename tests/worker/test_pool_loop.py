@@ -201,7 +201,7 @@ def test_a_recalled_coroutine_goes_back_without_losing_its_attempt(
     result, only = endless.delay(), once.delay()
     assert begun.wait(PATIENCE)
     until(lambda: states(queue, [only]) == [STARTED])
-    assert worker.loop.recall()
+    worker.loop.recall()
     worker.join()
     [job] = queue.transport.get([result.id])
     assert job is not None

@@ -61,10 +61,9 @@ class AsyncioCrew:
         """Run these jobs beside those that run."""
         self._loop.call_soon_threadsafe(self._start, runs)
 
-    def recall(self, runs: Iterable[JobRun]) -> bool:
+    def recall(self, runs: Iterable[JobRun]) -> None:
         """Cancel those that are tasks of the event loop."""
         self._loop.call_soon_threadsafe(self._cancel, list(runs))
-        return True
 
     def _start(self, runs: Sequence[JobRun]) -> None:
         for run in runs:
@@ -103,6 +102,7 @@ class AsyncioPool(ThreadPool):
     """`-P asyncio`; see `liteq.worker.pools.base.Pool`."""
 
     name = "asyncio"
+    recalls = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -50,8 +50,8 @@ class Crew(Protocol):
     def start(self, runs: Sequence[JobRun]) -> None:
         """Begin to run these jobs beside those that run; returns at once. Called by `dispatch`."""
 
-    def recall(self, runs: Iterable[JobRun]) -> bool:
-        """Begin to interrupt these jobs; tell whether that is possible here. Called from any thread."""
+    def recall(self, runs: Iterable[JobRun]) -> None:
+        """Begin to interrupt these jobs, if the pool `recalls`; from any thread, and returns at once."""
 
 
 class Pool(Protocol):
@@ -68,6 +68,10 @@ class Pool(Protocol):
     @property
     def default_concurrency(self) -> int:
         """How many jobs run at once in a process if nobody says."""
+
+    @property
+    def recalls(self) -> bool:
+        """Whether its crews can interrupt jobs when a worker is to stop at once."""
 
     def require(self) -> None:
         """Look whether the pool can be used here, without importing what it needs.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from inspect import iscoroutinefunction, unwrap
 from types import CoroutineType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from liteq.errors import ExtraRequiredError, NotSupportedError
 from liteq.job import Claim
@@ -25,13 +25,6 @@ __all__ = ["EventletPool", "GeventPool", "GreenCrew"]
 T = TypeVar("T")
 
 
-class _Green(Protocol):
-    """A running green thread."""
-
-    def kill(self, *args: Any, **kwargs: Any) -> object:
-        """Raise an exception in it."""
-
-
 class GreenCrew:
     """Runs each job in a green thread; see `liteq.worker.pools.base.Crew`.
 
@@ -41,7 +34,7 @@ class GreenCrew:
 
     plain_limit = None
 
-    def __init__(self, spawn: Callable[[Callable[[], None]], _Green]) -> None:
+    def __init__(self, spawn: Callable[[Callable[[], None]], object]) -> None:
         self._spawn = spawn
 
     def main(self, dispatch: Callable[[], T]) -> T:
@@ -53,9 +46,8 @@ class GreenCrew:
         for run in runs:
             self._spawn(run.run)
 
-    def recall(self, _runs: Iterable[JobRun]) -> bool:
-        """Return False: what is raised in a green thread could not be told from an error of its task."""
-        return False
+    def recall(self, runs: Iterable[JobRun]) -> None:
+        """Do nothing: what is raised in a green thread could not be told from an error of its task."""
 
 
 class _GreenPool:
@@ -64,6 +56,7 @@ class _GreenPool:
     name: str
     first: str | None
     default_concurrency = 100
+    recalls = False
 
     def require(self) -> None:
         """Look whether the library is installed.

@@ -127,13 +127,13 @@ class ConcurrentLoop:
         self._stopping = True
         self._bell.put(True)
 
-    def recall(self) -> bool:
-        """Interrupt what runs, and hand it back; tell whether the crew can do so. Stops as well."""
+    def recall(self) -> None:
+        """Stop, and interrupt what runs so that it goes back, if the crew can do that; returns at once."""
         self.stop()
         runs = [run for run in list(self._active.values()) if run.is_running and not run.recalled]
         for run in runs:
             run.recalled = True
-        return self._crew.recall(runs)
+        self._crew.recall(runs)
 
     def run(self) -> LoopEnd:
         """Work until stopped or recycled; call it once.

@@ -28,8 +28,8 @@ class Loop(Protocol):
     def stop(self) -> None:
         """Ask it to end: what runs is finished, what has not begun handed back. For signal handlers too."""
 
-    def recall(self) -> bool:
-        """Stop, and interrupt what runs so that it goes back; tell whether that is possible here."""
+    def recall(self) -> None:
+        """Stop, and interrupt what runs so that it goes back, as far as that is possible here."""
 
 
 def check_tasks(pool: Pool, tasks: Mapping[str, Task[..., Any]]) -> None:

@@ -77,9 +77,8 @@ class ThreadCrew:
         for run in runs:
             self._threads.start(run)
 
-    def recall(self, _runs: Iterable[JobRun]) -> bool:
-        """Return False: a thread cannot be interrupted."""
-        return False
+    def recall(self, runs: Iterable[JobRun]) -> None:
+        """Do nothing: a thread cannot be interrupted."""
 
 
 class ThreadPool:
@@ -87,6 +86,7 @@ class ThreadPool:
 
     name = "threads"
     first: str | None = None
+    recalls = False
 
     def __init__(self) -> None:
         self.default_concurrency = os.cpu_count() or 1
