@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from inspect import iscoroutinefunction, unwrap
+from inspect import iscoroutinefunction
 from threading import get_ident
 from types import CoroutineType, coroutine
 from typing import Any, Protocol, TypeVar
@@ -57,7 +57,7 @@ class PoolExecutor(Executor):
     ) -> None:
         super().__init__(tasks, transport, clock, hostname=hostname, call=self._call_in_pool)
         self._pool = pool
-        self._async = {name for name, task in tasks.items() if iscoroutinefunction(unwrap(task.fn))}
+        self._async = {name for name, task in tasks.items() if iscoroutinefunction(task.fn)}
 
     def is_async(self, task: str) -> bool:
         """Tell whether a task is an async function."""

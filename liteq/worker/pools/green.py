@@ -10,7 +10,7 @@ import atexit
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from inspect import iscoroutinefunction, unwrap
+from inspect import iscoroutinefunction
 from types import CoroutineType
 from typing import Any, TypeVar
 
@@ -71,7 +71,7 @@ class _GreenPool:
 
     def refusal(self, task: Task[..., Any]) -> str | None:
         """Refuse async tasks: asyncio and green threads want to wait in different places."""
-        if not iscoroutinefunction(unwrap(task.fn)):
+        if not iscoroutinefunction(task.fn):
             return None
         return (
             f"The task {task.name} is async, and the pool {self.name} runs plain functions only; "
