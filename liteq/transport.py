@@ -53,6 +53,7 @@ from liteq.job import (
     WorkerRecord,
 )
 from liteq.move_store import MoveStore
+from liteq.remote_store import RemoteStore
 from liteq.schedule_store import ScheduleStore
 
 __all__ = ["EXPIRED", "PURGED", "Listener", "RunningSlot", "Transport"]
@@ -110,11 +111,8 @@ class RunningSlot(Protocol):
         """Give up the slot; idempotent."""
 
 
-class Transport(ScheduleStore, MoveStore):
-    """Stores jobs and hands them out under leases; see the module's text for the rules.
-
-    What it does for schedules is in `liteq.schedule_store`, and for moves in `liteq.move_store`.
-    """
+class Transport(ScheduleStore, MoveStore, RemoteStore):
+    """Stores jobs and hands them out under leases; see the module's text, and those of its bases."""
 
     url: str
     """What `liteq.Queue` was given, made absolute."""

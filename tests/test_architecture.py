@@ -53,6 +53,7 @@ PLACES: dict[str, int] = {
     "liteq.transport": PORT,
     "liteq.schedule_store": PORT,
     "liteq.move_store": PORT,
+    "liteq.remote_store": PORT,
     "liteq.transports": BUILDERS,
     "liteq.calls": BUILDERS,
     "liteq.app": BUILDERS,

@@ -33,6 +33,7 @@ from liteq.worker.batching import (
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
 from liteq.worker.keeper import Keeper
+from liteq.worker.parting import HURRY, settle_last
 from liteq.worker.patience import Patience
 from liteq.worker.presence import Presence
 from liteq.worker.surroundings import Surroundings
@@ -125,6 +126,7 @@ class WorkerLoop:
         Returns at once; may be called from any thread, from a signal handler, and more than once.
         """
         self._stopping = True
+        self._transport.hurry(HURRY)
         self._keeper.stop()
 
     def recall(self) -> None:
@@ -145,7 +147,13 @@ class WorkerLoop:
         try:
             self._until(self._is_over, self._step)
             self._desk.hand_back()
-            self._until(lambda: self._desk.oldest_outcome() is None, self._desk.settle)
+            settle_last(
+                self._desk.settle,
+                lambda: self._desk.oldest_outcome() is None,
+                lambda: self._stopping,
+                self._clock,
+                self._until,
+            )
             self._presence.leave()
         except StoreError:
             self._part()
@@ -154,6 +162,7 @@ class WorkerLoop:
             self._keeper.close()
             self._listener.close()
             self._executor.close()
+            self._transport.hurry(None)
         return LoopEnd.STOPPED if self._left != 0 else LoopEnd.RECYCLE
 
     # ---- turns -----------------------------------------------------------------------------------

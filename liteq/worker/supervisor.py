@@ -29,6 +29,7 @@ from liteq.worker.config import DEFAULT_VISIBILITY_TIMEOUT, WorkerConfig
 from liteq.worker.leftovers import Leftovers
 from liteq.worker.limits import TimeLimits
 from liteq.worker.log import LOGGER
+from liteq.worker.parting import HURRY
 from liteq.worker.patience import Patience
 from liteq.worker.pools.registry import PROCESSES, find_pool
 from liteq.worker.position import Position
@@ -110,6 +111,7 @@ class Supervisor:
     def stop(self) -> None:
         """Let the workers finish the jobs they run, hand back the rest, and end."""
         self._stopping = True
+        self._transport.hurry(HURRY)
         self._events.put(None)
 
     def kill(self) -> None:
@@ -118,6 +120,7 @@ class Supervisor:
         The jobs that they run go back to the queue and lose no attempt.
         """
         self._stopping = self._killing = True
+        self._transport.hurry(HURRY)
         self._events.put(None)
 
     @property
@@ -152,6 +155,7 @@ class Supervisor:
             self._beat.stop()
             self._taking_back.close()
             self._upkeep.close()
+            self._transport.hurry(None)
             self.ready.set()
         if self._failure is not None:
             raise self._failure

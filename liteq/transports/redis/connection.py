@@ -9,6 +9,7 @@ changes something has an id, and says when it may be a repetition; the scripts s
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import time
@@ -56,6 +57,7 @@ class Connection:
         self.prefix = url.prefix
         self.key = f"{{{url.prefix}}}:liteq".encode()
         self._busy_timeout = busy_timeout
+        self._hurry = math.inf
         self._dialer = Dialer(url, busy_timeout)
         self._scripts: dict[str, Script] = {}
         self._idle: deque[Link] = deque(maxlen=MOST_IDLE)
@@ -67,6 +69,16 @@ class Connection:
         self._pid = os.getpid()
         self._numbers = count(1)
         self._process = os.urandom(6).hex()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a call waits now for a server that does not serve, in all."""
+        return min(self._busy_timeout, self._hurry)
+
+    def hurry(self, seconds: float | None) -> None:
+        """Let calls, those under way too, wait for at most so many seconds; None: for as long as before."""
+        self._hurry = math.inf if seconds is None else seconds
+        self._dialer.hurry(seconds)
 
     # ---- calls -----------------------------------------------------------------------------------
 
@@ -208,7 +220,7 @@ class Connection:
             trouble: what has become of it so far; None before the first attempt.
             patience: seconds to wait in all; by default as long as `busy_timeout`.
         """
-        attempts = _Attempts(self._busy_timeout if patience is None else patience)
+        attempts = _Attempts(self, patience)
         loaded, asking = True, False
         while True:
             if trouble is not None:
@@ -281,11 +293,17 @@ _down_since: dict[str, float] = {}
 class _Attempts:
     """The pauses between the attempts of one call, each about twice as long as the one before."""
 
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
-        self._give_up = time.monotonic() + patience
+    def __init__(self, connection: Connection, patience: float | None) -> None:
+        self._connection = connection
+        self._own = patience
+        self._began = time.monotonic()
         self._pause = FIRST_PAUSE
         self._redirections = 0
+
+    @property
+    def patience(self) -> float:
+        """Seconds in all; those who wait already take note when they are to hurry."""
+        return self._connection.patience if self._own is None else self._own
 
     def pause(self, at_once: bool) -> bool:
         """Sleep until the next attempt, of which the first is always due; False if it is too late for it."""
@@ -293,10 +311,12 @@ class _Attempts:
             self._redirections += 1
             return True
         is_first = self._pause == FIRST_PAUSE
-        if not is_first and time.monotonic() + self._pause > self._give_up:
+        left = self._began + self.patience - time.monotonic()
+        if not is_first and left <= 0:
             return False
         # Drawn at random, so that those who have lost one server together do not come back together.
-        time.sleep(self._pause * random.uniform(0.5, 1.0))
+        pause = self._pause * random.uniform(0.5, 1.0)
+        time.sleep(pause if is_first else min(pause, left))
         self._pause = min(LAST_PAUSE, 2 * self._pause)
         return True
 

@@ -38,7 +38,7 @@ class Dialer:
         self._hosts = list(url.hosts)
         self._node: Address | None = None
         self._lock = threading.Lock()
-        longest = max(1.0, patience)
+        self._patience = patience
         options = dict(url.options)
         reply = options.pop("socket_timeout", REPLY_TIMEOUT)
         connect = options.pop("socket_connect_timeout", CONNECT_TIMEOUT)
@@ -51,12 +51,18 @@ class Dialer:
         options.pop("socket_keepalive", None)
         self._common = {
             **options,
-            "socket_timeout": min(reply, longest),
-            "socket_connect_timeout": min(connect, longest),
             # The newer protocol has nothing that is needed here, and costs a round trip.
             "protocol": 2,
         }
         self._common["health_check_interval"] = int(options.get("health_check_interval", 0))
+        self._timeouts = {"socket_timeout": reply, "socket_connect_timeout": connect}
+        self.hurry(None)
+
+    def hurry(self, seconds: float | None) -> None:
+        """Wait for no longer than so many seconds from now on, or than one; None: for as long as before."""
+        longest = max(1.0, self._patience if seconds is None else min(seconds, self._patience))
+        waits = {name: min(value, longest) for name, value in self._timeouts.items()}
+        self._common = {**self._common, **waits}
 
     def dial(self) -> Link:
         """Return a new connection to the server that is to be asked now.

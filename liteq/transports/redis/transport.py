@@ -211,6 +211,9 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
     def describe(self) -> list[tuple[str, str]]:
         return describe(self._connection, self._durability)
 
+    def hurry(self, seconds: float | None) -> None:
+        self._connection.hurry(seconds)
+
     def close(self) -> None:
         self._bells.close()
         self._offices.close()

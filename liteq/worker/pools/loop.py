@@ -21,6 +21,7 @@ from liteq.job import Claim, ClaimRequest, Transition, WorkerInfo
 from liteq.transport import RunningSlot, Transport
 from liteq.worker.desk import Desk
 from liteq.worker.loop import LONGEST_SLEEP, LoopEnd
+from liteq.worker.parting import HURRY, settle_last
 from liteq.worker.patience import Patience
 from liteq.worker.pools.base import Crew
 from liteq.worker.pools.executor import PoolExecutor
@@ -125,6 +126,7 @@ class ConcurrentLoop:
         Returns at once; may be called from any thread, from a signal handler, and more than once.
         """
         self._stopping = True
+        self._transport.hurry(HURRY)
         self._bell.put(True)
 
     def recall(self) -> None:
@@ -151,7 +153,13 @@ class ConcurrentLoop:
         try:
             self._until(self._is_over, self._step)
             self._desk.hand_back()
-            self._until(lambda: not self._active and self._desk.oldest_outcome() is None, self._finish)
+            settle_last(
+                self._finish,
+                lambda: not self._active and self._desk.oldest_outcome() is None,
+                lambda: self._stopping and not self._active,
+                self.clock,
+                self._until,
+            )
             self._presence.leave()
         except StoreError:
             self._part()
@@ -160,6 +168,7 @@ class ConcurrentLoop:
             self._bell.put(False)
             self._ringer.join()
             self._listener.close()
+            self._transport.hurry(None)
         return LoopEnd.STOPPED if self._left != 0 else LoopEnd.RECYCLE
 
     # ---- turns -----------------------------------------------------------------------------------
@@ -318,7 +327,7 @@ class ConcurrentLoop:
             # Before looking: what ends after the look then rings.
             self._asleep = True
             try:
-                if self._is_over() or self._desk.oldest_outcome() is not None:
+                if self._is_over() or self._desk.suspect or self._desk.oldest_outcome() is not None:
                     return
                 if request is None:
                     self._may_be_ready |= self._listener.wait(LONGEST_SLEEP)
