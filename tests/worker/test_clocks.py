@@ -14,6 +14,7 @@ from liteq.errors import ResultExpired
 from liteq.job import ClaimRequest, NewJob, WorkerInfo
 from liteq.states import PENDING, RETRY, REVOKED, STARTED, SUCCESS
 from liteq.testing import ManualClock
+from liteq.testing.overriding import override_queue
 from liteq.transports.sqlite.transport import SqliteTransport
 from liteq.worker.desk import Desk
 from liteq.worker.executor import Executor
@@ -199,16 +200,11 @@ class Facade:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def facade(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Facade]:
+def facade(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Facade]:
     clock = ManualClock()
     url = "memory://" if request.param == "memory" else str(tmp_path / "queue.db")
-    with Queue(url, durability="normal") as q:
-        q.store.clock = clock
-        monkeypatch.setattr(time, "time", clock.wall)
+    with Queue(url, durability="normal") as q, override_queue(q, None, clock=clock):
         yield Facade(q, clock)
-        monkeypatch.undo()
 
 
 def test_a_countdown_is_counted_from_the_call_by_the_wall_clock(facade: Facade) -> None:
