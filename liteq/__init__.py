@@ -17,6 +17,7 @@ A program decorates functions and enqueues their calls; worker processes on the 
 
 from __future__ import annotations
 
+from liteq.aio.completed import as_completed
 from liteq.app.moving import Moved, move
 from liteq.calls.request import Request
 from liteq.calls.task_logger import get_task_logger
@@ -135,6 +136,7 @@ __all__ = [
     "UnknownTaskError",
     "WorkerError",
     "WorkerLostError",
+    "as_completed",
     "cron",
     "crontab",
     "every",

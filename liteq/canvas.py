@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["Callee", "Signature"]
@@ -20,6 +20,10 @@ class Callee(Protocol[ResultT]):
     @property
     def apply_async(self) -> Callable[..., ResultT]:
         """Enqueues a call; takes arguments, arguments by name, and options."""
+
+    @property
+    def aapply_async(self) -> Callable[..., Awaitable[ResultT]]:
+        """The same for coroutines."""
 
 
 class Signature(Generic[ResultT]):
@@ -66,6 +70,20 @@ class Signature(Generic[ResultT]):
         if self.immutable:
             args, kwargs = (), {}
         return self.task.apply_async(
+            (*(args or ()), *self.args), {**self.kwargs, **(kwargs or {})}, **{**self.options, **options}
+        )
+
+    async def adelay(self, *args: Any, **kwargs: Any) -> ResultT:
+        """Enqueue the call as `delay` does, without blocking the event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> ResultT:
+        """Enqueue the call as `apply_async` does, without blocking the event loop."""
+        if self.immutable:
+            args, kwargs = (), {}
+        return await self.task.aapply_async(
             (*(args or ()), *self.args), {**self.kwargs, **(kwargs or {})}, **{**self.options, **options}
         )
 

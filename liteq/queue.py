@@ -10,11 +10,12 @@ from datetime import timedelta, tzinfo
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
+from liteq.app.asynchronous import Asynchronous
 from liteq.app.bulk import enqueue_signatures
 from liteq.app.conf import QueueSettings, SigningKey, TaskOptions, TaskSettings, queue_settings
 from liteq.app.declaring import Declarations
 from liteq.app.draining import Draining, queue_names
-from liteq.app.elsewhere import task_elsewhere
+from liteq.app.elsewhere import find_task
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
@@ -61,7 +62,7 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-class Queue(PeriodicWork, Draining):
+class Queue(PeriodicWork, Draining, Asynchronous):
     """A task queue on one SQLite file, or on Redis: registers tasks, enqueues their calls, and reads results.
 
     Making one touches nothing; it is opened at first use, and again in a forked child. It may be used
@@ -248,8 +249,7 @@ class Queue(PeriodicWork, Draining):
             NotSupportedError: an eager queue that does not have the task.
             LiteqError: as `Task.apply_async`.
         """
-        known = self.registry.tasks
-        task = known.get(check_name("name", name)) or task_elsewhere(name, self.store, known)
+        task = find_task(name, self.store, self.registry.tasks)
         return task.apply_async(args, kwargs, **options)
 
     @contextmanager
@@ -266,6 +266,7 @@ class Queue(PeriodicWork, Draining):
             NotSupportedError: an eager queue, or one that is not a file.
             StoreError: the file cannot serve.
         """
+        self.store.refuse_to_block("transaction()")
         with self.store.transport().transaction() as connection, self.store.note_transaction():
             yield cast("user_connection.Connection", connection)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from typing import Any, Generic, TypeVar, cast
 
 from liteq.app.store import Store
@@ -37,13 +38,14 @@ REVOKED_BY_CALLER = "revoked"
 class AsyncResult(Generic[R]):
     """A job as its caller sees it; the store is read anew by every method.
 
-    Two results are equal if they are of the same job id.
+    One that `as_completed` has given keeps the finished job as it was read. Two results are equal if they are
+    of the same job id.
 
     Attributes:
         id: the job's id.
     """
 
-    __slots__ = ("_ignored", "_seen", "_store", "id")
+    __slots__ = ("_ignored", "_kept", "_seen", "_store", "id")
 
     def __init__(self, job_id: str, store: Store, seen: bool = False, ignored: bool = False) -> None:
         self.id = job_id
@@ -52,6 +54,8 @@ class AsyncResult(Generic[R]):
         """The job is known to have been stored, so that a missing record is a lost one."""
         self._ignored = ignored
         """The job leaves no record when it succeeds."""
+        self._kept: Job | None = None
+        """The finished job, where `as_completed` has read it."""
 
     # ---- reading -----------------------------------------------------------------------------------
 
@@ -144,10 +148,41 @@ class AsyncResult(Generic[R]):
         """
         self._refuse_to_block(disable_sync_subtasks)
         deadline = None if timeout is None else time.monotonic() + check_seconds("timeout", timeout)
-        job = self._read()
+        job = self._read() if self._kept is None else self._kept
         if not self._is_over(job):
             job = self._wait(job, deadline, timeout)
         return self._outcome(job, propagate)
+
+    async def aget(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        disable_sync_subtasks: bool | None = None,
+    ) -> R:
+        """Wait as `get` does, without blocking the event loop; `await result` is the same without arguments.
+
+        However many coroutines wait for results of one queue, one thread waits for them all. Cancelling it
+        does nothing to the job.
+
+        Args:
+            timeout: the most seconds to wait; None for as long as it takes.
+            propagate: raise the task's exception; with False it is returned.
+            disable_sync_subtasks: refuse to wait inside a task; default the queue's own setting.
+
+        Raises:
+            StoreUnavailableError: the queue was closed meanwhile.
+            NotSupportedError: called inside `q.transaction()` or `q.atransaction()`.
+            Exception: as `get`.
+        """
+        self._refuse_to_block(disable_sync_subtasks)
+        # Imported here because it imports asyncio, which most programs do not need.
+        from liteq.aio.waiting import outcome_of, wait_for
+
+        return await outcome_of(self, await wait_for(self, timeout), propagate)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the result as `aget()` does, and return it."""
+        return self.aget().__await__()
 
     def _refuse_to_block(self, disable: bool | None) -> None:
         if self._store.in_transaction():
@@ -175,21 +210,25 @@ class AsyncResult(Generic[R]):
                 pause = LOOK_EVERY
                 if deadline is not None:
                     pause = min(pause, deadline - time.monotonic())
-                if pause <= 0 and job is None:
-                    raise ResultTimeoutError(
-                        f"There was no job {self.id} in {self._store.settings.url} within {timeout:g} s; "
-                        f"check the id and the queue."
-                    )
                 if pause <= 0:
-                    raise ResultTimeoutError(
-                        f"Job {self.id} is {self._state(job)} after {timeout:g} s. It goes on, and may "
-                        f"be waited for again."
-                    )
+                    raise self._late(job, timeout)
                 if job is not None and job.holder is None and job.expires is not None:
                     pause = min(pause, max(0.001, job.expires - self._store.clock.wall()))
                 listener.wait(pause)
         finally:
             listener.close()
+
+    def _late(self, job: Job | None, timeout: float | None) -> ResultTimeoutError:
+        """Return what tells that a job was not finished in so many seconds."""
+        if job is None:
+            return ResultTimeoutError(
+                f"There was no job {self.id} in {self._store.settings.url} within {timeout:g} s; "
+                f"check the id and the queue."
+            )
+        return ResultTimeoutError(
+            f"Job {self.id} is {self._state(job)} after {timeout:g} s. It goes on, and may be waited for "
+            f"again."
+        )
 
     def _is_over(self, job: Job | None) -> bool:
         if job is None:
@@ -204,6 +243,7 @@ class AsyncResult(Generic[R]):
         return made is not None and kept > 0 and made + kept < self._store.clock.wall()
 
     def _outcome(self, job: Job | None, propagate: bool) -> R:
+        """Return or raise what a job has come to, as `get` does."""
         if job is None:
             if self._ignored:
                 return cast(R, None)
@@ -243,12 +283,16 @@ class AsyncResult(Generic[R]):
         Returns:
             True if there was a job.
         """
+        self._kept = None
         return self._store.transport().forget(self.id)
 
     # ---- the store ---------------------------------------------------------------------------------
 
     def _read(self) -> Job | None:
-        job = self._store.transport().get((self.id,))[0]
+        return self._note(self._store.transport().get((self.id,))[0])
+
+    def _note(self, job: Job | None) -> Job | None:
+        """Take note of the job as the store has it, and return it."""
         if job is not None:
             self._seen = True
             self._ignored = job.ignore_result
@@ -298,6 +342,15 @@ class EagerResult(AsyncResult[R]):
     def __init__(self, job: Job | None, job_id: str, store: Store) -> None:
         super().__init__(job_id, store, seen=True, ignored=job is None)
         self._job = job
+
+    async def aget(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        disable_sync_subtasks: bool | None = None,
+    ) -> R:
+        """Return or raise what the job has come to."""
+        return self.get(timeout, propagate, disable_sync_subtasks)
 
     def revoke(self, terminate: bool = False) -> bool:
         """Return False: the job is finished."""

@@ -142,6 +142,37 @@ class Task(Bound, Generic[P, R]):
         placement = self.place(options) if options else self._placement
         return self._publish(*call_arguments(self.name, args, kwargs), placement)
 
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Enqueue a call as `delay` does, without blocking the event loop.
+
+        Inside `async with q.atransaction()` it joins that transaction. When it is cancelled, the job may have
+        been stored or not.
+
+        Raises:
+            NotSupportedError: inside `with q.transaction()`, which is for `delay`.
+            LiteqError: as `delay`.
+        """
+        return await self._apublish(args, kwargs, self._placement)
+
+    async def aapply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
+        """Enqueue a call with options as `apply_async` does, without blocking the event loop.
+
+        Args:
+            args: the positional arguments.
+            kwargs: the arguments by name.
+            options: see `CallOptions`.
+
+        Raises:
+            LiteqError: as `apply_async` and `adelay`.
+        """
+        placement = self.place(options) if options else self._placement
+        return await self._apublish(*call_arguments(self.name, args, kwargs), placement)
+
     def options(self, **options: Unpack[CallOptions]) -> Calling[P, R]:
         """Return the task with options, whose `delay` is typed like the task's own.
 
@@ -149,7 +180,8 @@ class Task(Bound, Generic[P, R]):
             NotSupportedError: an option of Celery's that is not built yet.
             ConfigurationError: an unknown option, or a value that it cannot have.
         """
-        return Calling(self, self._publish, self.place(options), self.place, {**options})
+        publishers = self._publish, self._apublish
+        return Calling(self, publishers, self.place(options), self.place, {**options})
 
     def using(self, connection: user_connection.Connection) -> Calling[P, R]:
         """Return the task, to be enqueued on a sqlite3 connection that the caller opened to the queue's file.
@@ -163,7 +195,7 @@ class Task(Bound, Generic[P, R]):
         """
         transport = join_point(self.store, connection)
         publish = partial(self._publish_on, partial(enqueue_on, transport, connection, self.store.clock))
-        return Calling(self, publish, self._placement, self.place)
+        return Calling(self, (publish, None), self._placement, self.place)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[AsyncResult[R]]:
         """Return a signature: a call of this task with these arguments, as a value."""
@@ -249,8 +281,17 @@ class Task(Bound, Generic[P, R]):
         store = self.store
         if store.settings.eager:
             return self.run_eagerly(job)
+        store.refuse_to_block("delay()")
         stored = store.transport().enqueue((job,), store.clock.wall())
         return AsyncResult(job.id, store, not store.in_transaction(), stored[0] and job.ignore_result)
+
+    async def _apublish(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], placement: Placement
+    ) -> AsyncResult[R]:
+        # Imported here because it imports asyncio, which most programs do not need.
+        from liteq.aio.publishing import publish
+
+        return await publish(self, args, kwargs, placement)
 
     def _publish_on(
         self,

@@ -57,6 +57,7 @@ PLACES: dict[str, int] = {
     "liteq.transports": BUILDERS,
     "liteq.calls": BUILDERS,
     "liteq.app": BUILDERS,
+    "liteq.aio": BUILDERS,
     "liteq.task": BUILDERS,
     "liteq.log": BUILDERS,
     "liteq.registry": BUILDERS,

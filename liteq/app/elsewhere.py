@@ -8,10 +8,16 @@ from typing import Any
 from liteq.app.conf import TaskSettings
 from liteq.app.naming import Naming, nearest
 from liteq.app.store import Store
+from liteq.calls.checks import check_name
 from liteq.errors import NotSupportedError
 from liteq.task import Task
 
-__all__ = ["task_elsewhere"]
+__all__ = ["find_task", "task_elsewhere"]
+
+
+def find_task(name: str, store: Store, known: Mapping[str, Task[..., Any]]) -> Task[..., Any]:
+    """Return a task by its name, whether or not it is known here; raises as `task_elsewhere`."""
+    return known.get(check_name("name", name)) or task_elsewhere(name, store, known)
 
 
 def task_elsewhere(name: str, store: Store, known: Mapping[str, Any]) -> Task[..., Any]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, get_ident
+from typing import NamedTuple, Protocol, TypeVar, cast
 from weakref import WeakSet, finalize
 
 from liteq.app.conf import MEMORY_URL, QueueSettings
@@ -16,7 +17,9 @@ from liteq.job import TaskOrigin
 from liteq.transport import Transport
 from liteq.urls import is_same_place
 
-__all__ = ["Store", "abandon_transactions", "in_transactions"]
+__all__ = ["Attendants", "Store", "abandon_transactions", "in_transactions"]
+
+AttendantsT = TypeVar("AttendantsT", bound="Attendants")
 
 _stores: WeakSet[Store] = WeakSet()
 in_transactions: set[int] = set()
@@ -25,8 +28,22 @@ _inherited: list[Transport] = []
 """What a forked child got from its parent. Kept for ever: closing it would drop the parent's locks."""
 
 
-_Place = tuple[QueueSettings, Clock, Transport | None, "finalize[[], Store] | None", bool]
-"""What `Store.overridden` exchanges."""
+class Attendants(Protocol):
+    """What works for a queue in threads of its own, and ends before its transport does."""
+
+    def close(self) -> None:
+        """End the work; it may begin again."""
+
+
+class _Place(NamedTuple):
+    """What `Store.overridden` exchanges."""
+
+    settings: QueueSettings
+    clock: Clock
+    transport: Transport | None
+    closer: finalize[..., Store] | None
+    lost_in_fork: bool
+    attendants: list[Attendants]
 
 
 class Store:
@@ -42,7 +59,9 @@ class Store:
 
     __slots__ = (
         "__weakref__",
+        "_attendants",
         "_closer",
+        "_held_loops",
         "_in_transaction",
         "_lock",
         "_lost_in_fork",
@@ -61,10 +80,12 @@ class Store:
         self._opener = opener
         self._lock = Lock()
         self._transport: Transport | None = None
-        self._closer: finalize[[], Store] | None = None
+        self._closer: finalize[..., Store] | None = None
         self._lost_in_fork = False
         self._origins: dict[str, TaskOrigin] = {}
         self._in_transaction: dict[int, object] = {}
+        self._attendants: list[Attendants] = []
+        self._held_loops: dict[int, int] = {}
         _stores.add(self)
 
     def transport(self) -> Transport:
@@ -89,7 +110,7 @@ class Store:
                     transport.declare(origin)
                 self._transport = transport
                 # A queue that nobody closed closes its file when it is dropped, and at exit.
-                self._closer = finalize(self, transport.close)
+                self._closer = finalize(self, _shut, transport, self._attendants)
             return self._transport
 
     def is_same(self, other: Store) -> bool:
@@ -116,8 +137,39 @@ class Store:
             if self._transport is not None:
                 self._transport.declare(origin)
 
+    def attendants(self, make: Callable[[], AttendantsT]) -> AttendantsT:
+        """Return what works for this queue in threads of its own; made once, and closed with the queue."""
+        if not self._attendants:
+            with self._lock:
+                if not self._attendants:
+                    self._attendants.append(make())
+        return cast(AttendantsT, self._attendants[0])
+
+    def hold_loop(self, more: int) -> None:
+        """Count the asynchronous transactions that the event loop of this thread has open or is opening."""
+        thread = get_ident()
+        count = self._held_loops.get(thread, 0) + more
+        if count:
+            self._held_loops[thread] = count
+        else:
+            del self._held_loops[thread]
+
+    def refuse_to_block(self, what: str) -> None:
+        """Refuse a write that would wait in the thread of an event loop for what only that loop can end.
+
+        Raises:
+            NotSupportedError: this thread's event loop has an asynchronous transaction open.
+        """
+        if self._held_loops and get_ident() in self._held_loops:
+            raise NotSupportedError(
+                f"{what} would block the event loop, which has an atransaction() open that has to end first; "
+                f"use adelay(), aenqueue_many() or atransaction()."
+            )
+
     def close(self) -> None:
         """Close the transport; the next use opens a file again, and memory is gone."""
+        for each in self._attendants:
+            each.close()
         with self._lock:
             if self._transport is not None:
                 if self._closer is not None:
@@ -142,7 +194,7 @@ class Store:
             finally:
                 self.clock = before
             return
-        kept = self._exchange((settings, clock, None, None, False))
+        kept = self._exchange(_Place(settings, clock, None, None, False, []))
         try:
             yield
         finally:
@@ -152,8 +204,16 @@ class Store:
     def _exchange(self, place: _Place) -> _Place:
         """Take another place, and return the one that was held."""
         with self._lock:
-            held = (self.settings, self.clock, self._transport, self._closer, self._lost_in_fork)
-            self.settings, self.clock, self._transport, self._closer, self._lost_in_fork = place
+            held = _Place(
+                self.settings,
+                self.clock,
+                self._transport,
+                self._closer,
+                self._lost_in_fork,
+                self._attendants,
+            )
+            self.settings, self.clock, self._transport, self._closer, self._lost_in_fork = place[:5]
+            self._attendants = place.attendants
             self.crosses_processes = self.settings.url != MEMORY_URL
         return held
 
@@ -194,12 +254,20 @@ class Store:
         """Forget, in a forked child, the transport of the parent, without closing it."""
         self._lock = threading.Lock()
         self._in_transaction = {}
+        self._attendants = []
+        self._held_loops = {}
         if self._transport is not None:
             if self._closer is not None:
                 self._closer.detach()
             _inherited.append(self._transport)
             self._transport = None
             self._lost_in_fork = not self.crosses_processes
+
+
+def _shut(transport: Transport, attendants: list[Attendants]) -> None:
+    for each in attendants:
+        each.close()
+    transport.close()
 
 
 def abandon_transactions() -> None:
