@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from liteq.calls.checks import check_seconds
@@ -66,6 +65,8 @@ class Completed(Generic[R]):
     def __iter__(self) -> Iterator[AsyncResult[R]]:
         here, missing = self._begin()
         yield from here
+        from queue import SimpleQueue
+
         from liteq.aio.waiting import forget, watch
 
         arrivals: SimpleQueue[Any] = SimpleQueue()
@@ -113,7 +114,9 @@ class Completed(Generic[R]):
         return result
 
 
-def _next(arrivals: SimpleQueue[Any]) -> Any:
+def _next(arrivals: Any) -> Any:
+    from queue import Empty
+
     while True:
         try:
             # Not for ever, because on Windows Ctrl-C would not be heard.

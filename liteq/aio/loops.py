@@ -10,7 +10,7 @@ from contextlib import suppress
 
 __all__ = ["Slice", "deliver"]
 
-AT_ONCE = 50
+AT_ONCE = 10
 """How many coroutines are woken in one round of the loop, which runs all of them before anything else."""
 
 SLICE = 0.001

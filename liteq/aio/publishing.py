@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from liteq.aio.hub import hub_of
@@ -12,6 +13,7 @@ from liteq.aio.transactions import joined
 from liteq.app.bulk import Bulk
 from liteq.app.guard import refuse_while_importing
 from liteq.app.store import Store
+from liteq.calls.coroutines import close_loop
 from liteq.calls.options import Placement
 from liteq.canvas import Signature
 from liteq.errors import ConfigurationError, NotSupportedError
@@ -22,6 +24,7 @@ from liteq.task import Task
 __all__ = ["enqueue_signatures", "publish"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 async def publish(
@@ -32,7 +35,7 @@ async def publish(
     job = task.new_job(args, kwargs, placement)
     store = task.store
     if store.settings.eager:
-        return await asyncio.to_thread(task.run_eagerly, job)
+        return await _elsewhere(partial(task.run_eagerly, job))
     (stored,), seen = await _store(store, (job,))
     return AsyncResult(job.id, store, seen, stored and job.ignore_result)
 
@@ -55,7 +58,7 @@ async def enqueue_signatures(
                 # Arguments are encoded here, and very many of them must not keep the loop.
                 await part.rest()
         if store.settings.eager:
-            return await asyncio.to_thread(bulk.run_eagerly)
+            return await _elsewhere(bulk.run_eagerly)
         if bulk.chunk:
             bulk.note(*await _store(store, bulk.chunk))
     return bulk.results
@@ -75,6 +78,18 @@ async def _each(
             "aenqueue_many() takes signatures, as task.s(...) makes them, from an iterable or an async one, "
             f"not {signatures!r}."
         )
+
+
+async def _elsewhere(run: Callable[[], T]) -> T:
+    """Run tasks eagerly in another thread, where an async one may have an event loop of its own."""
+
+    def run_and_close() -> T:
+        try:
+            return run()
+        finally:
+            close_loop()
+
+    return await asyncio.to_thread(run_and_close)
 
 
 async def _store(store: Store, jobs: Sequence[NewJob]) -> tuple[list[bool], bool]:

@@ -160,10 +160,11 @@ class Watcher:
         """Look once at what is to be looked at, and sleep; False when nothing is left to wait for."""
         listener.arm()
         others = list(self._waiting)
-        if not others:
-            self._looks_at = time.monotonic() + LOOK_EVERY
+        now = time.monotonic()
+        rest = self._rests_until - now if others else 0.0
+        if rest <= 0:
+            self._looks_at = now + LOOK_EVERY
         self._look(transport, self._take_new())
-        rest = self._rests_until - time.monotonic()
         if others and rest <= 0:
             self._look_at_all(transport, others)
         with self._changed:
@@ -177,12 +178,11 @@ class Watcher:
                 self._listener = None
                 return False
         pause = self._looks_at - time.monotonic()
-        listener.wait(max(0.0, min(pause, rest) if others and rest > 0 else pause))
+        listener.wait(max(0.0, min(pause, rest) if rest > 0 else pause))
         return True
 
     def _look_at_all(self, transport: Transport, waiting: Sequence[Waiting]) -> None:
         began = time.monotonic()
-        self._looks_at = began + LOOK_EVERY
         for first in range(0, len(waiting), PART):
             self._look(transport, waiting[first : first + PART])
             self._look(transport, self._take_new())

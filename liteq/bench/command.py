@@ -14,6 +14,7 @@ import click
 
 from liteq.bench import floor, workloads
 from liteq.bench.backlog import measure_backlog, measure_growth
+from liteq.bench.looping import measure_loop
 from liteq.bench.measuring import compare
 from liteq.bench.plan import Plan
 from liteq.bench.report import Figures, Report
@@ -63,6 +64,7 @@ OTHERS: dict[str, Callable[[Plan], Figures]] = {
     "long-job": measure_long_job,
     "producers": measure_producers,
     "scaling": measure_scaling,
+    "asyncio": measure_loop,
 }
 USUAL = (*THROUGHPUT, "latency", "idle", "startup")
 """What is measured unless asked otherwise; the rest takes minutes."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlite3 import Connection
 from typing import Any, assert_type
 
-from liteq import AsyncResult, Queue, Request, Signature, Task
+from liteq import AsyncResult, Queue, Request, Signature, Task, as_completed
+from liteq.aio.transactions import AsyncConnection, AsyncCursor
 
 q = Queue("memory://", durability="normal")
 
@@ -58,6 +59,31 @@ with q.transaction() as connection:
 
 fetch.delay(1)  # type: ignore[arg-type]
 fetch_again.delay()  # type: ignore[call-arg]
+
+
+async def call() -> None:
+    assert_type(await add.adelay(1, y=2), AsyncResult[int])
+    assert_type(await add.aapply_async((1,)), AsyncResult[int])
+    assert_type(await add.options(priority=5).adelay(1), AsyncResult[int])
+    assert_type(await add.s(1).adelay(), AsyncResult[int])
+    assert_type(await add.delay(1), int)
+    assert_type(await add.delay(1).aget(timeout=5), int)
+    assert_type(await q.aenqueue_many(add.s(i) for i in range(3)), list[AsyncResult[int]])
+    assert_type(await q.asend_task("add", (1,)), AsyncResult[Any])
+    async with q.atransaction() as connection:
+        assert_type(connection, AsyncConnection)
+        assert_type(await connection.execute("SELECT 1"), AsyncCursor)
+        assert_type(await connection.run(lambda lent: lent.total_changes), int)
+    async for result in as_completed([add.delay(1)], timeout=5):
+        assert_type(result, AsyncResult[int])
+        assert_type(await result, int)
+    await add.adelay("1")  # type: ignore[arg-type]
+    await add.options(priority=5).adelay()  # type: ignore[call-arg]
+
+
+for result in as_completed([add.delay(1)]):
+    assert_type(result, AsyncResult[int])
+
 add.delay("1")  # type: ignore[arg-type]
 add.delay(1, z=2)  # type: ignore[call-arg]
 add.options(countdwn=10)  # type: ignore[call-arg]
