@@ -18,6 +18,7 @@ A program decorates functions and enqueues their calls; worker processes on the 
 from __future__ import annotations
 
 from liteq.aio.completed import as_completed
+from liteq.aio.transactions import AsyncConnection, AsyncCursor
 from liteq.app.moving import Moved, move
 from liteq.calls.request import Request
 from liteq.calls.task_logger import get_task_logger
@@ -82,6 +83,8 @@ TimeoutError = ResultTimeoutError  # noqa: A001 (Celery's name for what `get(tim
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncConnection",
+    "AsyncCursor",
     "AsyncResult",
     "CodecError",
     "ConfigurationError",

@@ -126,7 +126,7 @@ def test_the_figures_are_there_as_json_too(tmp_path: Path):
 @pytest.fixture(scope="module")
 def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("thorough")
-    names = ("delays", "schedules", "backlog", "growth", "long-job", "producers")
+    names = ("delays", "schedules", "backlog", "growth", "long-job", "producers", "asyncio")
     chosen = [part for name in names for part in ("--only", name)]
     finished = run_bench(folder, "--json", *chosen, size=TINY)
     assert finished.returncode == 0, finished.stderr
@@ -136,7 +136,7 @@ def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_only_what_was_asked_for_is_measured(thorough: dict[str, Any]):
-    measured = {"delays", "schedules", "backlog", "growth", "long_job", "producers"}
+    measured = {"delays", "schedules", "backlog", "growth", "long_job", "producers", "asyncio"}
     assert set(thorough) == {"system", "plan", "throughput", *measured}
     assert thorough["throughput"] == []
 
@@ -175,6 +175,14 @@ def test_every_producer_gets_its_turn(thorough: dict[str, Any]):
     calls = thorough["producers"]["calls"]
     assert len(calls) == 8
     assert min(calls) > 0
+
+
+def test_an_event_loop_is_measured_alone_and_at_work(thorough: dict[str, Any]):
+    measured = thorough["asyncio"]
+    assert measured["calls"] == 4
+    for late in (measured["idle"], measured["loaded"]):
+        assert late["ticks"] > 0
+        assert 0 <= late["p50"] <= late["p99"] <= late["longest"]
 
 
 def test_the_table_of_workers_has_a_cell_for_each_kind_of_task():

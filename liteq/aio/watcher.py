@@ -71,7 +71,7 @@ class Waiting:
         """Return when it is to be looked at again though nothing rings."""
         at = now + LOOK_EVERY if self.deadline is None else min(self.deadline, now + LOOK_EVERY)
         if job is not None and job.holder is None and job.expires is not None:
-            at = min(at, now + max(0.001, job.expires - time.time()))
+            at = min(at, now + max(0.001, job.expires - self.result._store.clock.wall()))
         return at
 
 

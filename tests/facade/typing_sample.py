@@ -5,8 +5,16 @@ from __future__ import annotations
 from sqlite3 import Connection
 from typing import Any, assert_type
 
-from liteq import AsyncResult, Queue, Request, Signature, Task, as_completed
-from liteq.aio.transactions import AsyncConnection, AsyncCursor
+from liteq import (
+    AsyncConnection,
+    AsyncCursor,
+    AsyncResult,
+    Queue,
+    Request,
+    Signature,
+    Task,
+    as_completed,
+)
 
 q = Queue("memory://", durability="normal")
 
