@@ -137,10 +137,10 @@ class Executor:
         acts = AttemptActs(self, job)
         token = push_request(self.request_of(job, ready), acts)
         try:
-            if ready.soft is None:
-                value = self._call(job, ready.plan.function, ready.args, ready.kwargs)
-            else:
-                value = run_limited(ready.soft, ready.plan.function, ready.args, ready.kwargs)
+            function = ready.plan.function
+            if ready.soft is not None:
+                function = self._limited(ready.soft, function)
+            value = self._call(job, function, ready.args, ready.kwargs)
         # SystemExit and KeyboardInterrupt too: what a task raises ends the job, never the worker.
         except BaseException as error:
             return self.raised(job, ready, acts, error)
@@ -151,6 +151,10 @@ class Executor:
     def close(self) -> None:
         """Give up what the calling thread has kept for the next job; idempotent."""
         close_loop()
+
+    def _limited(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a task's function with its soft time limit."""
+        return partial(run_limited, seconds, function)
 
     # ---- the steps of a run --------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from types import CoroutineType, FrameType, TracebackType
 from typing import Any, Generic, TypeVar
@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 from liteq.calls.coroutines import run_coroutine
 from liteq.errors import SoftTimeLimitExceeded
 
-__all__ = ["Limit", "alimit", "limit", "run_limited"]
+__all__ = ["Limit", "alimit", "limit", "overrun", "run_limited"]
 
 R = TypeVar("R")
 
@@ -179,8 +179,13 @@ def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
 
 
 def _say(error: SoftTimeLimitExceeded, seconds: float) -> None:
-    error.message = f"The task ran longer than its soft time limit of {seconds:g} s."
+    error.message = overrun(seconds).message
     error.args = (error.message,)
+
+
+def overrun(seconds: float) -> SoftTimeLimitExceeded:
+    """Return what a task gets that runs for longer than this."""
+    return SoftTimeLimitExceeded(f"The task ran longer than its soft time limit of {seconds:g} s.")
 
 
 # ---- coroutines ----------------------------------------------------------------------------------
@@ -266,9 +271,7 @@ class _Steps(Generic[R]):
 # ---- either --------------------------------------------------------------------------------------
 
 
-def run_limited(
-    seconds: float, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Any:
+def run_limited(seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a task's function in this thread under a soft time limit; an async one is awaited here."""
     with Limit(seconds):
         value = function(*args, **kwargs)

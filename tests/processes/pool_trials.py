@@ -83,6 +83,31 @@ ASYNC = """
             self.complete("stored")
 """
 
+SOFT = """
+    from liteq import SoftTimeLimitExceeded
+
+    @q.task(soft_time_limit=0.1)
+    def slow() -> float:
+        began = time.monotonic()
+        try:
+            time.sleep(1)
+            for _ in range(1000):
+                time.sleep(0.01)
+        except SoftTimeLimitExceeded:
+            pass
+        return time.monotonic() - began
+"""
+
+ASYNC_SOFT = """
+    @q.task(soft_time_limit=0.1)
+    async def slow_awaiting() -> str:
+        try:
+            await asyncio.sleep(20)
+        except SoftTimeLimitExceeded:
+            return "told"
+        return "never told"
+"""
+
 LIMITED = """
     @q.task(time_limit=0.1)
     def late() -> None:
@@ -111,7 +136,9 @@ class Trial:
         self.has_processes = pool != "solo"
         source = PLAIN
         if self.takes_async:
-            source += ASYNC
+            source += ASYNC + SOFT + ASYNC_SOFT
+        else:
+            source += SOFT
         if self.takes_limits:
             source += LIMITED + (ASYNC_LIMITED if self.takes_async else "")
         self.app: Any = program.module("pool_tasks", source)
@@ -233,11 +260,16 @@ def time_limit_of_async(trial: Trial) -> str:
 
 
 def soft_time_limit(trial: Trial) -> str:
-    try:
-        trial.app.q.task(name="soft", soft_time_limit=1)(lambda: None)
-    except NotSupportedError:
-        return "not yet"
-    return YES
+    took = trial.app.slow.delay().get(timeout=20)
+    assert took < 5
+    return "yes, where it waits" if took < 0.8 else "yes, when its blocking call returns"
+
+
+def soft_time_limit_of_async(trial: Trial) -> str:
+    if not trial.takes_async:
+        return "—"
+    assert trial.app.slow_awaiting.delay().get(timeout=20) == "told"
+    return "yes, where it awaits"
 
 
 def crash(trial: Trial) -> str:
@@ -262,7 +294,8 @@ WORKING = {
     "a transaction kept open over an `await`": transaction_across_await,
     "`time_limit` of a plain task ends the job": time_limit,
     "`time_limit` of an async task ends the job": time_limit_of_async,
-    "`soft_time_limit`": soft_time_limit,
+    "`soft_time_limit` of a plain task is raised in it": soft_time_limit,
+    "`soft_time_limit` of an async task is raised in it": soft_time_limit_of_async,
     "a crash is charged": crash,
 }
 """What is tried while workers run."""

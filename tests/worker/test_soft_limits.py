@@ -159,7 +159,7 @@ def test_a_coroutine_can_catch_it_where_it_awaits_and_go_on() -> None:
             return str(error)
         return "never"
 
-    assert "0.02 s" in run_limited(0.02, slow, (), {})
+    assert "0.02 s" in run_limited(0.02, slow)
 
 
 def test_what_a_coroutine_has_begun_ends_with_it() -> None:
@@ -177,7 +177,7 @@ def test_what_a_coroutine_has_begun_ends_with_it() -> None:
                 group.create_task(part(name))
 
     with pytest.raises(SoftTimeLimitExceeded) as raised:
-        run_limited(0.02, slow, (), {})
+        run_limited(0.02, slow)
     assert type(raised.value) is SoftTimeLimitExceeded
     assert ends == ["a", "b"]
 
@@ -191,7 +191,7 @@ def test_a_timeout_of_the_coroutines_own_stays_its_own() -> None:
             return "its own"
         return "never"
 
-    assert run_limited(PATIENCE, slow, (), {}) == "its own"
+    assert run_limited(PATIENCE, slow) == "its own"
 
 
 def test_who_cancels_the_task_is_not_taken_for_the_limit() -> None:

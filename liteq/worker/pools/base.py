@@ -103,5 +103,8 @@ class Pool(Protocol):
     ) -> Any:
         """Call a plain task's function, and interrupt it after `limit` seconds, if this pool can do that."""
 
+    def limited(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a plain task's function with a soft time limit: it raises inside it, where this can."""
+
     def aside(self, function: Callable[[], T]) -> T:
         """Call a function that blocks its thread, as reading a pipe does, so that no job waits for it."""

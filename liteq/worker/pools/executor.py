@@ -20,6 +20,7 @@ from liteq.worker.acts import AttemptActs
 from liteq.worker.executor import Executor, Ready
 from liteq.worker.faults import overrun
 from liteq.worker.pools.base import Pool
+from liteq.worker.soft import alimit
 from liteq.worker.verdict import interrupted
 
 __all__ = ["GRACE", "PoolExecutor"]
@@ -73,6 +74,9 @@ class PoolExecutor(Executor):
     ) -> Any:
         return self._pool.call(job, self.time_limit(job), function, args, kwargs)
 
+    def _limited(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+        return self._pool.limited(seconds, function)
+
     async def arun(self, job: Claim, run: _Recallable) -> Transition | None:
         """Run a job on the event loop that awaits this; raises nothing.
 
@@ -105,6 +109,8 @@ class PoolExecutor(Executor):
         value = ready.plan.function(*ready.args, **ready.kwargs)
         if type(value) is not CoroutineType:
             return value
+        if ready.soft is not None:
+            value = alimit(ready.soft, value)
         limit = self.time_limit(job)
         scope = asyncio.timeout(limit)
         try:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from liteq.errors import ExtraRequiredError, NotSupportedError
 from liteq.job import Claim
 from liteq.task import Task
+from liteq.worker import soft
 from liteq.worker.faults import overrun
 from liteq.worker.pools.base import JobRun
 
@@ -103,6 +104,15 @@ class _GreenPool:
                 "use the pool asyncio, threads or processes."
             )
         return value
+
+    def limited(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function in which is raised where its green thread waits."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._timeout(seconds, soft.overrun(seconds)):
+                return function(*args, **kwargs)
+
+        return call
 
     def _timeout(self, seconds: float, error: BaseException) -> Any:
         raise NotImplementedError

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from liteq.job import Claim
 from liteq.task import Task
 from liteq.worker.executor import call_here
 from liteq.worker.pools.base import JobRun
+from liteq.worker.soft import run_limited
 
 __all__ = ["ThreadCrew", "ThreadPool", "Threads"]
 
@@ -116,6 +118,10 @@ class ThreadPool:
     ) -> Any:
         """Call a task's function in this thread."""
         return call_here(job, function, args, kwargs)
+
+    def limited(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function in which is raised between two steps of its thread."""
+        return partial(run_limited, seconds, function)
 
     def aside(self, function: Callable[[], T]) -> T:
         """Call a function here: it blocks no thread that runs jobs."""
