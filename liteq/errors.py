@@ -16,6 +16,8 @@ Every error descends from `LiteqError`, and from the builtin that a caller would
     ├── CodecError (ValueError)              bytes and values
     │   ├── EncodingError                    a value cannot be encoded; says which argument
     │   ├── DecodingError                    stored bytes are not what they claim to be
+    │   │   ├── ContentDisallowed            they are of a codec that is not accepted here
+    │   │   └── EncryptionKeyError           they are encrypted, and the key is not here
     │   └── PayloadTooLargeError             over `max_payload` bytes
     ├── StoreError (OSError)                 the queue file or its folder
     │   ├── StoreUnavailableError            missing folder, directory, read-only, network file system
@@ -52,12 +54,14 @@ from __future__ import annotations
 __all__ = [
     "CodecError",
     "ConfigurationError",
+    "ContentDisallowed",
     "DecodingError",
     "DescriptorsLostError",
     "DrainTimeoutError",
     "DuplicateScheduleError",
     "DuplicateTaskError",
     "EncodingError",
+    "EncryptionKeyError",
     "ExtraRequiredError",
     "Ignore",
     "ImportGuardError",
@@ -159,6 +163,14 @@ class EncodingError(CodecError):
 
 class DecodingError(CodecError):
     """Stored bytes are not a payload of the codec they claim."""
+
+
+class ContentDisallowed(DecodingError):
+    """A payload is of a codec that the queue does not accept, so nothing of it was decoded."""
+
+
+class EncryptionKeyError(DecodingError):
+    """A payload is encrypted with a key that is not here."""
 
 
 class PayloadTooLargeError(CodecError):

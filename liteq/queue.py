@@ -19,6 +19,7 @@ from liteq.app.elsewhere import find_task
 from liteq.app.guard import refuse_while_importing
 from liteq.app.naming import name_task
 from liteq.app.opening import open_transport
+from liteq.app.payload_conf import PayloadOptions
 from liteq.app.periodic import PeriodicWork
 from liteq.app.reconciling import reconcile_declared
 from liteq.app.registering import RegistersBound, RegistersPlain
@@ -28,7 +29,6 @@ from liteq.calls.arguments import check_function
 from liteq.calls.checks import check_flag, check_name, check_whole
 from liteq.calls.options import CallOptions
 from liteq.canvas import Signature
-from liteq.codec import get_codec
 from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.registry import Registry
@@ -73,7 +73,7 @@ class Queue(PeriodicWork, Draining, Asynchronous):
             process, or a Redis server's. A relative path starts in the working directory of this moment.
         durability: "full": a stored job survives a power cut; "normal": a power cut may lose about the
             last second. Both survive the death of any process. On Redis the server's settings decide.
-        serializer: the codec of arguments and results, "msgpack" or "json".
+        serializer: the codec of arguments and results: "msgpack", "json", "yaml" or another (see `accept`).
         result_expires: seconds (or a timedelta) that a finished job is kept; None or 0 for ever.
         visibility_timeout: seconds that a worker's lease on a job lasts without renewal; at least 0.1.
         timezone: the zone of times without one, as an IANA name or a tzinfo.
@@ -88,6 +88,7 @@ class Queue(PeriodicWork, Draining, Asynchronous):
         signing_key: sign each job with this key, of at least 16 bytes, and let workers run no job of this
             queue's tasks that is not signed with it. With a list of keys the first signs and all are
             accepted. Keys stay in this process: each program and worker has to have them.
+        payload_options: which codecs are accepted, and how payloads are compressed; see `PayloadOptions`.
 
     Attributes:
         registry: the tasks by name.
@@ -115,6 +116,7 @@ class Queue(PeriodicWork, Draining, Asynchronous):
         create: bool = True,
         file_mode: int = 0o600,
         signing_key: SigningKey = None,
+        **payload_options: Unpack[PayloadOptions],
     ) -> None:
         settings = queue_settings(
             url,
@@ -131,8 +133,8 @@ class Queue(PeriodicWork, Draining, Asynchronous):
             create=create,
             file_mode=file_mode,
             signing_key=signing_key,
+            **payload_options,
         )
-        get_codec(settings.serializer)
         self.registry = Registry()
         self.store = Store(settings, _open)
         self.declarations = Declarations(self.store, self.registry, self)

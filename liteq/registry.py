@@ -91,7 +91,7 @@ def collect_tasks(url: str, prefer: Registry | None = None) -> dict[str, Task[..
     """Return the tasks of every queue in this process by name.
 
     Where two queues have a task of one name, that of a queue on this store is taken, and of two such queues
-    that of one with a signing key: else it would be left to chance whether signatures are checked.
+    that of one with a key: else it would be left to chance whether jobs are encrypted and signatures checked.
 
     Args:
         url: the store whose jobs are to be run.
@@ -117,7 +117,7 @@ def find_task(name: str, url: str, prefer: Registry | None = None) -> Task[..., 
 
 def _rank(task: Task[..., Any], url: str) -> tuple[bool, bool]:
     settings = task.store.settings
-    return is_same_place(settings.url, url), settings.signer is not None
+    return is_same_place(settings.url, url), settings.protection.is_on
 
 
 def _place(function: Any) -> str:

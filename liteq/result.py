@@ -9,9 +9,11 @@ from typing import Any, Generic, TypeVar, cast
 from liteq.app.store import Store
 from liteq.calls.checks import check_seconds
 from liteq.calls.request import current
-from liteq.codec import get_codec
+from liteq.codec.contents import Contents
+from liteq.codec.protection import Protection
 from liteq.errors import (
     DecodingError,
+    EncryptionKeyError,
     NotSupportedError,
     ResultExpired,
     ResultTimeoutError,
@@ -105,7 +107,8 @@ class AsyncResult(Generic[R]):
         task gave on a state of its own; None else.
 
         Raises:
-            DecodingError: the stored bytes need a type or codec that is not registered here.
+            DecodingError: the stored bytes need a type or codec that is not registered here, or are of a
+                codec that the queue does not accept.
         """
         job = self._read()
         return None if job is None else self._content(job, self._state(job))
@@ -119,7 +122,7 @@ class AsyncResult(Generic[R]):
     def traceback(self) -> str | None:
         """The traceback in the worker, as text, of a job that failed or waits for a retry; None else."""
         job = self._read()
-        failed = None if job is None else _failed(job)
+        failed = None if job is None else _failed(job, self._contents())
         return failed[1] if failed else None
 
     # ---- waiting -----------------------------------------------------------------------------------
@@ -315,10 +318,14 @@ class AsyncResult(Generic[R]):
             return TaskError(job.reason or f"Job {job.id} failed.")
         if job.result is None or state in (PENDING, STARTED):
             return None
-        failed = _failed(job, may_import=self._store.is_trusted())
+        contents = self._contents()
+        failed = _failed(job, contents, may_import=self._store.is_trusted())
         if failed:
             return failed[0]
-        return get_codec(job.codec).decode(job.result)
+        return contents.read(job, job.state, job.result)
+
+    def _contents(self) -> Contents:
+        return self._store.settings.contents
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, AsyncResult) else NotImplemented
@@ -361,11 +368,17 @@ class EagerResult(AsyncResult[R]):
         known, self._job = self._job is not None, None
         return known
 
+    def _contents(self) -> Contents:
+        # Nobody else has had it in hand.
+        return Contents(self._store.settings.codecs, Protection())
+
     def _read(self) -> Job | None:
         return self._job
 
 
-def _failed(job: Job, may_import: bool = False) -> tuple[BaseException, str | None] | None:
+def _failed(
+    job: Job, contents: Contents, may_import: bool = False
+) -> tuple[BaseException, str | None] | None:
     """Return the stored exception and its traceback; None where the state carries something else.
 
     A task may itself report FAILURE with a meta of its own and then raise Ignore.
@@ -376,7 +389,9 @@ def _failed(job: Job, may_import: bool = False) -> tuple[BaseException, str | No
     from liteq.failure import decode_failure, restore
 
     try:
-        failure = decode_failure(job.result)
+        failure = decode_failure(contents.failure(job))
+    except EncryptionKeyError:
+        raise
     except DecodingError:
         return None
     return restore(failure, may_import=may_import), failure.traceback or None

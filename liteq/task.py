@@ -16,10 +16,10 @@ from liteq.calls.bound import Bound
 from liteq.calls.calling import Calling, call_arguments
 from liteq.calls.checks import check_limits
 from liteq.calls.joining import enqueue_on, join_point
-from liteq.calls.options import CallOptions, JobOptions, Placement, encode_options, place
+from liteq.calls.options import CallOptions, Format, JobOptions, Placement, encode_options, place
 from liteq.calls.request import Request, current, pop_request, push_request
 from liteq.canvas import Signature
-from liteq.codec import Codec, encode_call, get_codec
+from liteq.codec import Codec, encode_call
 from liteq.errors import (
     ConfigurationError,
     EncodingError,
@@ -74,12 +74,13 @@ class Task(Bound, Generic[P, R]):
         self.ignore_result = settings.ignore_result
         self.queue_name = settings.queue
         self.priority = settings.priority
-        self.codec: Codec = get_codec(settings.serializer)
+        self.codec: Codec = store.settings.codecs.writer(settings.serializer, settings.compression)
         self.origin: TaskOrigin | None = naming.origin
         self.store = store
-        self._codec_name = settings.serializer
         self._result_expires = settings.result_expires
-        self._signer = store.settings.signer
+        protection = store.settings.protection
+        # Eager jobs are stored nowhere.
+        self._protection = protection if protection.is_on and not store.settings.eager else None
         self._check = ArgumentCheck(function, naming.name, settings.bind)
         self._homeless = naming.homeless if settings.name is None and store.crosses_processes else None
         self._placement = Placement(
@@ -209,6 +210,8 @@ class Task(Bound, Generic[P, R]):
         """Return the placement that call options make of another, the task's own; raises as `apply_async`."""
         own = self._placement if base is None else base
         placement = place(self.name, own, options, self.store.settings.timezone)
+        if placement.format is not None:
+            self._codec_of(placement.format)
         given = placement.job_options
         check_limits(
             f"Task {self.name}",
@@ -227,20 +230,29 @@ class Task(Bound, Generic[P, R]):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         placement: Placement | None = None,
+        sealed: bool = True,
     ) -> NewJob:
-        """Return a checked and encoded call, ready to be stored; raises as `delay`."""
+        """Return a checked and encoded call, ready to be stored; raises as `delay`.
+
+        Args:
+            args: the positional arguments.
+            kwargs: the arguments by name.
+            placement: where and when it is to run; default as the task says.
+            sealed: encrypt and sign it, where the queue has keys.
+        """
         if placement is None:
             placement = self._placement
         self._check.check(args, kwargs)
         try:
-            payload = encode_call(self.codec, args, kwargs, self._check.names)
+            codec = self.codec if placement.format is None else self._codec_of(placement.format)
+            payload = encode_call(codec, args, kwargs, self._check.names)
         except EncodingError as error:
             raise EncodingError(f"Task {self.name}: {error} Nothing was stored.") from error
         if len(payload) > self.store.settings.max_payload:
             self._refuse_size(len(payload))
         if self._homeless is not None and not self.store.settings.eager:
             self._refuse_homeless(self._homeless)
-        queue, priority, ignore_result, countdown, eta, expires_in, expires, task_id, options, blob = (
+        queue, priority, ignore_result, countdown, eta, expires_in, expires, task_id, options, blob, _ = (
             placement
         )
         if countdown is not None or expires_in is not None:
@@ -250,18 +262,14 @@ class Task(Bound, Generic[P, R]):
         if current() is not None:
             blob = _descended(options)
         job_id = new_id() if task_id is None else task_id
-        if self._signer is not None:
-            blob = self._signer.sign(
-                job_id, self.name, queue, self._codec_name, payload, blob, self.max_crashes
-            )
         # Made as the tuple that it is: through its own __new__, which is Python, it takes twice as long.
-        return tuple.__new__(
+        job: NewJob = tuple.__new__(
             NewJob,
             (
                 job_id,
                 self.name,
                 payload,
-                self._codec_name,
+                codec.name,
                 queue,
                 priority,
                 eta,
@@ -272,6 +280,11 @@ class Task(Bound, Generic[P, R]):
                 blob,
             ),
         )
+        return self._protection.seal(job) if self._protection is not None and sealed else job
+
+    def _codec_of(self, given: Format) -> Codec:
+        """Return what encodes a call that says something about it."""
+        return self.store.settings.codecs.changed(self.codec.name, *given)
 
     def _publish(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], placement: Placement
@@ -311,8 +324,9 @@ class Task(Bound, Generic[P, R]):
         from liteq.calls.eager import run_eagerly
 
         function = partial(self.fn, self) if self.bind else self.fn
+        codec = self.store.settings.codecs.get(job.codec)
         limits = self.soft_time_limit, self.time_limit
-        ended = run_eagerly(job, function, self.codec, self.policy, limits)
+        ended = run_eagerly(job, function, codec, self.policy, limits)
         return EagerResult(ended, job.id, self.store)
 
     def _refuse_size(self, size: int) -> NoReturn:

@@ -9,13 +9,14 @@ from typing import Any
 
 from liteq.app.comparing import next_tick
 from liteq.app.declaring import find_declared
-from liteq.app.recurring import begun, check_headers, check_size, read_schedule, sealed, split_options
+from liteq.app.recurring import begun, check_headers, check_size, read_schedule, split_options
 from liteq.app.store import Store
 from liteq.calls.calling import call_arguments
 from liteq.calls.options import Placement, decode_options, encode_options, place
 from liteq.calls.policies import make_policy
-from liteq.codec import decode_call, encode_call, get_codec
-from liteq.codec.signing import Signer, is_signed, template_id
+from liteq.codec import decode_call, encode_call
+from liteq.codec.protection import NOT_ENCRYPTED, Protection, is_sealed
+from liteq.codec.signing import is_signed
 from liteq.errors import LiteqError, NotSupportedError, ScheduleError
 from liteq.firing import Policy, decode_policy, encode_policy
 from liteq.job import NewJob
@@ -95,11 +96,13 @@ class Changing:
         as_before = (moved.spec, moved.policy) == (record.spec, record.policy)
         if args is None and kwargs is None and not call and as_before:
             return before
-        signer = self.signer(record, "change")
+        protection = self.protection(record, "change")
+        plain = protection.opened_template(before, record.name)
         task = self.known().get(record.task)
-        job = before._replace(options=encode_options(decode_options(before.options)))
-        if args is not None or kwargs is not None:
-            job = job._replace(**self._payload(before, task, args, kwargs))
+        job = plain._replace(options=encode_options(decode_options(plain.options)))
+        written = {name: call[name] for name in ("serializer", "compression") if name in call}
+        if args is not None or kwargs is not None or written:
+            job = job._replace(**self._payload(plain, task, args, kwargs, written))
         if call:
             base = Placement(job.queue, job.priority, job.ignore_result)
             base = base._replace(job_options=decode_options(job.options), blob=job.options)
@@ -111,7 +114,7 @@ class Changing:
                 ignore_result=placed.ignore_result,
                 options=placed.blob,
             )
-        return sealed(job, record.name, moved.spec, moved.policy, signer)
+        return protection.seal_template(job, record.name, moved.spec, moved.policy)
 
     def _payload(
         self,
@@ -119,49 +122,56 @@ class Changing:
         task: Task[..., Any] | None,
         args: Sequence[Any] | None,
         kwargs: Mapping[str, Any] | None,
+        written: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return the payload of changed arguments, and its codec."""
-        old_args, old_kwargs = decode_call(get_codec(job.codec), job.payload)
+        """Return the payload of changed arguments, or of the same ones encoded otherwise, and its codec."""
+        codecs = self._store.settings.codecs if task is None else task.store.settings.codecs
+        old_args, old_kwargs = decode_call(codecs.get(job.codec), job.payload)
         new_args, new_kwargs = call_arguments(
             job.task, old_args if args is None else args, old_kwargs if kwargs is None else kwargs
         )
         if task is None:
-            payload = encode_call(get_codec(job.codec), new_args, new_kwargs)
+            codec = codecs.changed(job.codec, written.get("serializer"), written.get("compression"))
+            payload = encode_call(codec, new_args, new_kwargs)
             check_size(job.task, self._store, payload)
-            return {"payload": payload}
-        made = task.new_job(new_args, new_kwargs)
+            return {"payload": payload, "codec": codec.name}
+        made = task.new_job(new_args, new_kwargs, task.place(written), sealed=False)
         return {"payload": made.payload, "codec": made.codec}
 
     def known(self) -> Mapping[str, Task[..., Any]]:
         """Return the tasks of this process by name."""
         return collect_tasks(self._store.settings.url, self._registry)
 
-    def signer(self, record: ScheduleRecord, action: str) -> Signer | None:
-        """Return who signs the jobs of a schedule, once its own signature is found good; None for nobody.
+    def protection(self, record: ScheduleRecord, action: str) -> Protection:
+        """Return what seals the jobs of a schedule, once its own seal is found good.
 
         Raises:
-            NotSupportedError: it is signed, and the key is not here.
-            ScheduleError: its signature is missing or wrong.
+            NotSupportedError: it is signed or encrypted, and the key is not here.
+            ScheduleError: its signature is missing or wrong, or it is not encrypted and should be.
         """
         job = record.job
         task = self.known().get(record.task)
-        signer = self._store.settings.signer if task is None else task.store.settings.signer
+        protection = (self._store if task is None else task.store).settings.protection
         if job is None:
-            return signer
-        if signer is None:
-            if is_signed(job.options):
-                raise NotSupportedError(
-                    f"Schedule {record.name!r} is signed, and the key to {action} it is not here. Use the "
-                    "application that has the signing_key."
+            return protection
+        if not protection.is_on:
+            if is_sealed(job):
+                kind, key = (
+                    ("signed", "signing_key") if is_signed(job.options) else ("encrypted", "encryption_key")
                 )
-            return None
-        refusal = signer.refusal(job._replace(id=template_id(record.name, record.spec, record.policy)))
+                raise NotSupportedError(
+                    f"Schedule {record.name!r} is {kind}, and the key to {action} it is not here. Use the "
+                    f"application that has the {key}."
+                )
+            return protection
+        refusal = protection.template_refusal(job, record.name, record.spec, record.policy)
         if refusal is not None:
+            key = "an encryption_key" if refusal == NOT_ENCRYPTED else "a signing_key"
             raise ScheduleError(
-                f"The queue of {record.task} has a signing_key, and of schedule {record.name!r} {refusal}; "
+                f"The queue of {record.task} has {key}, and of schedule {record.name!r} {refusal}; "
                 "remove it, and add it anew."
             )
-        return signer
+        return protection
 
     def _schedule(self, record: ScheduleRecord) -> Schedule:
         """Return when a schedule runs; an object of the user's own from where it is declared."""

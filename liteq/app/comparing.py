@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from liteq.app.digests import BY_NAME, LOADED, UNKNOWN, joined, parted
-from liteq.app.recurring import begun, sealed
-from liteq.codec.signing import Signer, is_signed, template_id
+from liteq.app.recurring import begun
+from liteq.codec.protection import Protection, is_sealed
 from liteq.errors import LiteqError
 from liteq.firing import Policy, encode_policy, first_run
 from liteq.job import NewJob
@@ -37,8 +37,8 @@ class Wanted(NamedTuple):
     """With a zone; an interval without an anchor, unless it is declared with one."""
     policy: Policy
     job: NewJob | None
-    """What each tick enqueues, unsigned; None if it is broken."""
-    signer: Signer | None
+    """What each tick enqueues, not sealed; None if it is broken."""
+    protection: Protection
     owner: str
     digest: str
     """Of what the declaration says."""
@@ -101,7 +101,7 @@ def _decided(wanted: Wanted, stored: ScheduleRecord | None, now: float) -> Sched
         return None
     if not _is_known_better(stored, wanted):
         same = stored.declaration == wanted.declaration and stored.broken == wanted.broken
-        if not same or not _is_genuine(wanted.signer, stored):
+        if not same or not _is_genuine(wanted.protection, stored):
             return _stored(wanted, stored, now)
     owner = _kept_owner(stored.module, wanted.owner)
     return None if owner == stored.module else replace(stored, module=owner)
@@ -118,7 +118,7 @@ def _is_known_better(stored: ScheduleRecord, wanted: Wanted) -> bool:
     if digest != wanted.digest or _knowledge(made) <= _knowledge(wanted.made):
         return False
     # Who has the key of the task's queue is not known where the task is not.
-    return wanted.signer is None or _is_genuine(wanted.signer, stored)
+    return not wanted.protection.is_on or _is_genuine(wanted.protection, stored)
 
 
 def _knowledge(made: str) -> int:
@@ -142,12 +142,15 @@ def _stored(wanted: Wanted, before: ScheduleRecord, now: float) -> ScheduleRecor
         except Exception as error:
             # Anything: the schedule may be an object of the user's own.
             broken = f"{type(error).__name__}: {error}"
+    job = wanted.job
+    if job is not None:
+        job = wanted.protection.seal_template(job, wanted.name, spec, policy)
     return replace(
         before,
         task=wanted.task,
         spec=spec,
         policy=policy,
-        job=None if wanted.job is None else sealed(wanted.job, wanted.name, spec, policy, wanted.signer),
+        job=job,
         next_run=next_run,
         broken=broken,
         module=_kept_owner(before.module, wanted.owner),
@@ -176,11 +179,11 @@ def _kept_owner(before: str | None, now: str) -> str:
     return before if before is not None and now.startswith(f"{before}\n") else now
 
 
-def _is_genuine(signer: Signer | None, record: ScheduleRecord) -> bool:
-    """Tell whether what is stored is signed with its queue's key, or unsigned where there is none."""
+def _is_genuine(protection: Protection, record: ScheduleRecord) -> bool:
+    """Tell whether what is stored is sealed with its queue's keys, or not where there are none."""
     job = record.job
     if job is None:
         return True
-    if signer is None:
-        return not is_signed(job.options)
-    return signer.refusal(job._replace(id=template_id(record.name, record.spec, record.policy))) is None
+    if not protection.is_on:
+        return not is_sealed(job)
+    return protection.template_refusal(job, record.name, record.spec, record.policy) is None

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from liteq.app.guard import base_directory
+from liteq.app.payload_conf import PayloadOptions, payload_settings
 from liteq.calls.checks import (
     check_flag,
     check_limits,
@@ -21,6 +22,11 @@ from liteq.calls.checks import (
     check_seconds,
     check_whole,
 )
+from liteq.codec.accepting import Codecs
+from liteq.codec.compression import NONE, algorithm_name
+from liteq.codec.contents import Contents
+from liteq.codec.encryption import Cipher
+from liteq.codec.protection import Protection
 from liteq.codec.signing import Signer, make_signer
 from liteq.errors import ConfigurationError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
@@ -70,10 +76,26 @@ class QueueSettings:
     busy_timeout: float
     create: bool
     file_mode: int
+    accept: frozenset[str] | None
+    compression: str | None
+    codecs: Codecs
+    """What `accept` and the options of compression come to."""
     signer: Signer | None = None
     """Has the keys; shows them to nobody."""
+    cipher: Cipher | None = None
+    """The same of the keys that encrypt."""
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Those that the URL had, by the name of the option; it has them no more."""
+
+    @property
+    def contents(self) -> Contents:
+        """What writes and reads the results of its jobs."""
+        return Contents(self.codecs, self.protection)
+
+    @property
+    def protection(self) -> Protection:
+        """What signs and encrypts its jobs."""
+        return Protection(self.signer, self.cipher)
 
     def transport_settings(self) -> dict[str, Any]:
         """Return the keyword arguments for `open_transport`; all of them can be written as JSON."""
@@ -102,16 +124,20 @@ def queue_settings(
     create: bool,
     file_mode: int,
     signing_key: SigningKey = None,
+    **payload_options: Unpack[PayloadOptions],
 ) -> QueueSettings:
     """Return the settings of a queue.
 
     Raises:
         ConfigurationError: a value that a setting cannot have.
+        ExtraRequiredError: a codec or compression needs a library that is not installed.
     """
     if durability not in DURABILITIES:
         raise ConfigurationError(f'durability must be "full" or "normal", not {durability!r}.')
     if not isinstance(serializer, str):
         raise ConfigurationError(f"serializer must be the name of a codec, not {serializer!r}.")
+    signer = make_signer(signing_key)
+    payloads = payload_settings(payload_options, serializer, signer is not None)
     return QueueSettings(
         url=absolute_url(url),
         durability=durability,
@@ -126,7 +152,11 @@ def queue_settings(
         busy_timeout=check_seconds("busy_timeout", busy_timeout),
         create=check_flag("create", create),
         file_mode=_file_mode(file_mode),
-        signer=make_signer(signing_key),
+        accept=payloads.accept,
+        compression=payloads.compression,
+        codecs=payloads.codecs,
+        signer=signer,
+        cipher=payloads.cipher,
         passwords=passwords_in(url),
     )
 
@@ -206,6 +236,7 @@ class TaskOptions(TypedDict, total=False):
             and less than `time_limit` where both are given.
         max_crashes: how many times a job's process may die under it; default 3, 0 for at most one run.
         serializer: the codec of arguments and results; default the queue's.
+        compression: what compresses them; default the queue's, "none" for nothing.
         result_expires: seconds that a finished job is kept, None or 0 for ever; default the queue's.
     """
 
@@ -226,6 +257,7 @@ class TaskOptions(TypedDict, total=False):
     soft_time_limit: float | timedelta | None
     max_crashes: int
     serializer: str | None
+    compression: str | None
     result_expires: float | timedelta | None
 
 
@@ -233,7 +265,6 @@ _LATER = "this is not built yet."
 NOT_BUILT = {
     "base": "a task is always a liteq.Task; use bind=True and plain functions.",
     "rate_limit": _LATER,
-    "compression": "payloads are stored as they are encoded.",
     "acks_late": "every job is acknowledged when it is done; max_crashes=0 gives at most one run.",
     "reject_on_worker_lost": "a job whose worker died runs again; see max_crashes.",
     "track_started": "STARTED is always stored.",
@@ -265,6 +296,7 @@ class TaskSettings:
     soft_time_limit: float | None = None
     max_crashes: int = 3
     serializer: str = "msgpack"
+    compression: str | None = None
     result_expires: float | None = None
     """As a job carries it: None for the store's default, 0 for ever."""
 
@@ -299,6 +331,9 @@ class TaskSettings:
             soft_time_limit=limits[1],
             max_crashes=check_whole("max_crashes", options.get("max_crashes", 3)),
             serializer=serializer or queue.serializer,
+            compression=algorithm_name(
+                "compression", options.get("compression") or queue.compression or NONE
+            ),
             result_expires=None if kept == DEFAULT_RESULT_EXPIRES else kept,
         )
 

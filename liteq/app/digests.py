@@ -12,6 +12,8 @@ from typing import Any
 
 from liteq.app.recurring import Recurring
 from liteq.codec import encode_call, get_codec
+from liteq.codec.accepting import base_of
+from liteq.codec.encryption import Cipher
 from liteq.errors import EncodingError
 from liteq.firing import Policy, encode_policy
 from liteq.job import NewJob
@@ -25,14 +27,19 @@ BY_NAME = "n"
 """By the task's name only."""
 LOADED = "t"
 """With the task at hand, and all that it says of its jobs."""
-_BUILT_IN = ("msgpack", "json")
+_BUILT_IN = ("msgpack", "json", "yaml")
 _DEEPEST = 200
 _ADDRESS: object = object.__repr__
 """Writes where in memory an object is, which is elsewhere in every process."""
 
 
-def digest_of(work: Recurring) -> str:
-    """Return what tells one declaration from a changed one: the same whether or not its task is loaded."""
+def digest_of(work: Recurring, cipher: Cipher | None = None) -> str:
+    """Return what tells one declaration from a changed one: the same whether or not its task is loaded.
+
+    Args:
+        work: what is declared.
+        cipher: has the queue's keys, if it encrypts: arguments can be guessed from a digest without a key.
+    """
     options = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in work.options.items()
     }
@@ -41,22 +48,25 @@ def digest_of(work: Recurring) -> str:
     except EncodingError:
         # It cannot be stored either, unless by a user's own codec, whose bytes count then.
         call = ""
-    return _sha256(json.dumps([encode(work.schedule), encode_policy(work.policy), work.task, call]))
+    said = json.dumps([encode(work.schedule), encode_policy(work.policy), work.task, call])
+    return _digest(said, cipher)
 
 
-def call_digest(work: Recurring, policy: Policy, job: NewJob) -> str:
+def call_digest(work: Recurring, policy: Policy, job: NewJob, cipher: Cipher | None = None) -> str:
     """Return what tells the call of a declaration from another one, such as of a task that has changed.
 
     Args:
         work: what is declared.
         policy: the policy that comes of it.
-        job: what it enqueues, unsigned.
+        job: what it enqueues, not sealed.
+        cipher: has the keys of the task's queue, if it encrypts.
     """
     # What the declaration says of these, its own digest covers, but for what only a user's own codec knows.
     payload = b""
-    if job.codec not in _BUILT_IN:
-        payload = encode_call(get_codec(job.codec), _steady(work.args), _steady(dict(work.kwargs)))
-    return _sha256(f"{encode_policy(policy)} {job._replace(payload=payload, options=None)!r}")
+    base = base_of(job.codec)
+    if base not in _BUILT_IN:
+        payload = encode_call(get_codec(base), _steady(work.args), _steady(dict(work.kwargs)))
+    return _digest(f"{encode_policy(policy)} {job._replace(payload=payload, options=None)!r}", cipher)
 
 
 def joined(digest: str, made: str) -> str:
@@ -121,8 +131,9 @@ def _steady(value: Any) -> Any:
     return type(value)(map(_steady, value)) if type(value) in (list, tuple) else value
 
 
-def _sha256(text: str) -> str:
+def _digest(text: str, cipher: Cipher | None) -> str:
     # Imported here because programs that only enqueue have no use for it.
     import hashlib
 
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    data = text.encode("utf-8", "backslashreplace")
+    return (hashlib.sha256(data).digest() if cipher is None else cipher.digest(data)).hex()[:32]

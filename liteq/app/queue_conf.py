@@ -17,7 +17,9 @@ from liteq.errors import ConfigurationError, LiteqError
 
 __all__ = ["BeatSchedule", "QueueConf"]
 
-_SETTINGS = tuple(field.name for field in fields(QueueSettings) if field.name != "signer")
+_SETTINGS = tuple(
+    field.name for field in fields(QueueSettings) if field.name not in ("signer", "cipher", "codecs")
+)
 _NEEDED = ("task", "schedule")
 _KEYS = (*_NEEDED, "args", "kwargs", "options", "relative", "timezone", *POLICY_OPTIONS)
 

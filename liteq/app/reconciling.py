@@ -198,16 +198,16 @@ def _wanted(
 ) -> Wanted:
     work = declaration.work
     task = work.callee or tasks.get(work.task)
-    policy, job, signer, broken = work.policy, None, declarations.store.settings.signer, None
+    policy, job, protection, broken = work.policy, None, declarations.store.settings.protection, None
     made = BY_NAME if task is None else LOADED
     if task is None and work.task not in known:
         broken, made = unknown_task(work.task, known, url), UNKNOWN
     else:
         try:
             template = make_template(declarations.store, work, task)
-            job, signer = template.job, template.signer
+            job, protection = template.job, template.protection
             policy = template.completed(policy)
-            made += call_digest(work, policy, job)
+            made += call_digest(work, policy, job, protection.cipher)
         except LiteqError as error:
             broken = str(error)
     return Wanted(
@@ -216,9 +216,9 @@ def _wanted(
         schedule=work.schedule,
         policy=policy,
         job=job,
-        signer=signer,
+        protection=protection,
         owner=declaration.place.owner,
-        digest=digest_of(work),
+        digest=digest_of(work, declarations.store.settings.cipher),
         broken=broken,
         made=made,
     )

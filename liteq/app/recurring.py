@@ -14,8 +14,8 @@ from liteq.calls.checks import check_flag, check_name, check_options
 from liteq.calls.options import NOT_BUILT, CallOptions, Placement, place
 from liteq.calls.policies import POLICY_OPTIONS, make_policy
 from liteq.canvas import Signature
-from liteq.codec import encode_call, get_codec
-from liteq.codec.signing import Signer, template_id, without_signature
+from liteq.codec import encode_call
+from liteq.codec.protection import Protection
 from liteq.errors import ConfigurationError, LiteqError, PayloadTooLargeError, ScheduleError
 from liteq.firing import Policy
 from liteq.job import NewJob
@@ -34,7 +34,6 @@ __all__ = [
     "make_template",
     "never_runs",
     "read_schedule",
-    "sealed",
     "split_options",
     "tell_of",
     "unknown_task",
@@ -78,8 +77,8 @@ class Template(NamedTuple):
     """Without an id, times and signature."""
     expires: float | None
     """Seconds after which a job of the task no longer starts, where the policy does not say."""
-    signer: Signer | None
-    """Signs it; None for nobody."""
+    protection: Protection
+    """What signs and encrypts it."""
 
     def completed(self, policy: Policy) -> Policy:
         """Return a policy with what the task says where it says nothing."""
@@ -125,6 +124,11 @@ def describe(
     policies, call, form = split_options(what, {**own_options, **options}, parameters)
     policy = make_policy(what, policies, zone)
     check_headers(what, store, place(what, Placement(), call, zone).blob)
+    if name is None and store.settings.cipher is not None and (own_args or own_kwargs):
+        raise ConfigurationError(
+            f"{what} needs a name=... in a queue with an encryption_key: the name that is made of the call "
+            "would show its arguments."
+        )
     full = f"{task}({_shown(own_args, own_kwargs)})"
     return Recurring(
         name=_short(full) if name is None else check_name("name", name),
@@ -218,17 +222,20 @@ def make_template(store: Store, work: Recurring, task: Task[..., Any] | None) ->
     if task is None:
         settings = store.settings
         placed = place(work.task, Placement(queue=settings.default_queue), work.options, settings.timezone)
-        payload = encode_call(get_codec(settings.serializer), work.args, work.kwargs)
+        codec = settings.codecs.writer(settings.serializer, settings.compression)
+        if placed.format is not None:
+            codec = settings.codecs.changed(codec.name, *placed.format)
+        payload = encode_call(codec, work.args, work.kwargs)
         check_size(work.task, store, payload)
-        job = NewJob("", work.task, payload, settings.serializer, placed.queue, placed.priority)
+        job = NewJob("", work.task, payload, codec.name, placed.queue, placed.priority)
         job = job._replace(ignore_result=placed.ignore_result)
-        signer = settings.signer
+        protection = settings.protection
     else:
         placed = task.place(work.options)
-        job = task.new_job(work.args, work.kwargs, placed)
-        signer = task.store.settings.signer
+        job = task.new_job(work.args, work.kwargs, placed, sealed=False)
+        protection = task.store.settings.protection
     return Template(
-        job._replace(id="", eta=None, expires=None, options=placed.blob), placed.expires_in, signer
+        job._replace(id="", eta=None, expires=None, options=placed.blob), placed.expires_in, protection
     )
 
 
@@ -250,17 +257,6 @@ def check_headers(what: str, store: Store, options: bytes | None) -> None:
             f"{what}: the headers take {len(options):,} bytes, and the queue's max_payload is {most:,}. "
             "Every run would carry them; pass a path or a key instead of the data."
         )
-
-
-def sealed(job: NewJob, name: str, spec: str, policy: str, signer: Signer | None) -> NewJob:
-    """Return what a schedule enqueues, signed together with its name and times if there is a key."""
-    bare = without_signature(job.options)
-    if signer is None:
-        return job._replace(options=bare)
-    signed = signer.sign(
-        template_id(name, spec, policy), job.task, job.queue, job.codec, job.payload, bare, job.max_crashes
-    )
-    return job._replace(options=signed)
 
 
 # ---- the parts -------------------------------------------------------------------------------------

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from liteq.app.attribution import module_of
-from liteq.codec import decode_call, get_codec
+from liteq.codec import decode_call
+from liteq.codec.accepting import Codecs
+from liteq.codec.protection import Protection
 from liteq.errors import LiteqError
 from liteq.firing import Policy, decode_policy
-from liteq.job import DEFAULT_QUEUE, NewJob
+from liteq.job import DEFAULT_QUEUE
 from liteq.schedule import Schedule, decode
 from liteq.timetable import ScheduleRecord
 
@@ -69,15 +71,22 @@ class ScheduleInfo:
         return "ended" if self.next_run is None else "active"
 
 
-def info_of(record: ScheduleRecord, zone: tzinfo = UTC) -> ScheduleInfo:
+def info_of(
+    record: ScheduleRecord,
+    zone: tzinfo = UTC,
+    codecs: Codecs | None = None,
+    protection: Protection | None = None,
+) -> ScheduleInfo:
     """Return a stored schedule as people read it; nothing that it names is imported.
 
     Args:
         record: what is stored.
         zone: the zone of the times.
+        codecs: those that are accepted; default all that are safe to read.
+        protection: the keys of its queue; default none.
     """
     schedule, description = _read_schedule(record.spec)
-    args, kwargs = _read_arguments(record.job)
+    args, kwargs = _read_arguments(record, codecs or Codecs(), protection or Protection())
     rests = record.paused or record.broken is not None
     return ScheduleInfo(
         name=record.name,
@@ -119,11 +128,14 @@ def _read_policy(text: str) -> Policy | None:
         return None
 
 
-def _read_arguments(job: NewJob | None) -> tuple[tuple[Any, ...] | None, Mapping[str, Any] | None]:
-    if job is None:
+def _read_arguments(
+    record: ScheduleRecord, codecs: Codecs, protection: Protection
+) -> tuple[tuple[Any, ...] | None, Mapping[str, Any] | None]:
+    if record.job is None:
         return None, None
     try:
-        args, kwargs = decode_call(get_codec(job.codec), job.payload)
+        job = protection.opened_template(record.job, record.name)
+        args, kwargs = decode_call(codecs.get_to_show(job.codec), job.payload)
     # Anything: the codec may be an application's own.
     except Exception:
         return None, None

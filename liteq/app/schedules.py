@@ -17,7 +17,6 @@ from liteq.app.recurring import (
     describe,
     make_template,
     never_runs,
-    sealed,
     split_options,
     unknown_task,
 )
@@ -67,7 +66,7 @@ class Schedules:
 
     def list(self) -> list[ScheduleInfo]:
         """Return all schedules, in the order of their names."""
-        return [info_of(each, self._store.settings.timezone) for each in self._store.transport().schedules()]
+        return [self._info(each) for each in self._store.transport().schedules()]
 
     def get(self, name: str) -> ScheduleInfo:
         """Return a schedule by name.
@@ -75,7 +74,7 @@ class Schedules:
         Raises:
             UnknownScheduleError: there is none; the message names the nearest one.
         """
-        return info_of(self._read(name), self._store.settings.timezone)
+        return self._info(self._read(name))
 
     def __getitem__(self, name: str) -> ScheduleInfo:
         """Return a schedule by name; raises as `get` does."""
@@ -138,7 +137,7 @@ class Schedules:
                 f"There is a schedule named {work.name!r} in {self._store.settings.url}; change it with "
                 "q.schedules.change(), or give this one another name."
             )
-        return info_of(record, self._store.settings.timezone)
+        return self._info(record)
 
     def _new_record(self, what: str, work: Recurring) -> ScheduleRecord:
         """Return the record of recurring work that begins now."""
@@ -155,7 +154,7 @@ class Schedules:
             task=work.task,
             spec=spec,
             policy=policy_text,
-            job=sealed(template.job, work.name, spec, policy_text, template.signer),
+            job=template.protection.seal_template(template.job, work.name, spec, policy_text),
             next_run=next_run,
             created=now,
         )
@@ -240,14 +239,15 @@ class Schedules:
         Raises:
             UnknownScheduleError: there is none of this name.
             ScheduleError: it is broken, or its signature is not that of the key.
-            NotSupportedError: it is signed, and the key is not here.
+            NotSupportedError: it is signed or encrypted, and the key is not here.
         """
         refuse_while_importing("q.schedules.run_now()")
         record = self._read(name)
         job = record.job
         if job is None:
             raise ScheduleError(f"Schedule {name!r} cannot run: {record.broken or 'its call is not known.'}")
-        signer = self._changing.signer(record, "run")
+        protection = self._changing.protection(record, "run")
+        job = protection.opened_template(job, name)
         options = decode_options(job.options)
         expires, now = decode_policy(record.policy).expires, self._store.clock.wall()
         job = job._replace(
@@ -255,11 +255,7 @@ class Schedules:
             expires=None if expires is None else now + expires,
             options=encode_options(options._replace(headers={**options.headers, "schedule": name})),
         )
-        if signer is not None:
-            signed = signer.sign(
-                job.id, job.task, job.queue, job.codec, job.payload, job.options, job.max_crashes
-            )
-            job = job._replace(options=signed)
+        job = protection.seal(job)
         stored = self._store.transport().enqueue([job], now)
         return AsyncResult(
             job.id, self._store, not self._store.in_transaction(), stored[0] and job.ignore_result
@@ -280,6 +276,10 @@ class Schedules:
 
     # ---- the parts ---------------------------------------------------------------------------------
 
+    def _info(self, record: ScheduleRecord) -> ScheduleInfo:
+        settings = self._store.settings
+        return info_of(record, settings.timezone, settings.codecs, settings.protection)
+
     def _read(self, name: str) -> ScheduleRecord:
         transport = self._store.transport()
         found = transport.schedules([check_name("name", name)])
@@ -294,7 +294,7 @@ class Schedules:
             record = self._read(name)
             changed = change(record)
             if changed is record or self._store.transport().save_schedules([changed])[0]:
-                return info_of(changed, self._store.settings.timezone)
+                return self._info(changed)
         raise StoreBusyError(
             f"Schedule {name!r} could not be changed, because others kept changing it; try again."
         )

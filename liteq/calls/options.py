@@ -21,11 +21,12 @@ from liteq.calls.checks import (
     utc_seconds,
 )
 from liteq.codec import get_codec
+from liteq.codec.compression import NONE, algorithm_name
 from liteq.codec.signing import without_signature
 from liteq.errors import CodecError, ConfigurationError, DecodingError, EncodingError
 from liteq.job import DEFAULT_QUEUE
 
-__all__ = ["CallOptions", "JobOptions", "Placement", "decode_options", "encode_options", "place"]
+__all__ = ["CallOptions", "Format", "JobOptions", "Placement", "decode_options", "encode_options", "place"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -37,8 +38,6 @@ NOT_BUILT = {
     "chord": _WORKFLOWS,
     "chain": _WORKFLOWS,
     "group_id": _WORKFLOWS,
-    "compression": "payloads are stored as they are encoded.",
-    "serializer": "set it for the task or for the queue.",
     "max_retries": "set it for the task, or give it to self.retry().",
     "retry": _BROKER,
     "retry_policy": _BROKER,
@@ -72,6 +71,8 @@ class CallOptions(TypedDict, total=False):
         headers: a dict of what the task is to find in `self.request.headers`.
         time_limit: seconds after which its process is killed.
         soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside the task.
+        serializer: the codec of the arguments and of the result.
+        compression: what compresses them; "none" for nothing.
     """
 
     countdown: float | timedelta | None
@@ -84,6 +85,8 @@ class CallOptions(TypedDict, total=False):
     headers: Mapping[str, Any] | None
     time_limit: float | timedelta | None
     soft_time_limit: float | timedelta | None
+    serializer: str | None
+    compression: str | None
 
 
 class JobOptions(NamedTuple):
@@ -99,8 +102,15 @@ class JobOptions(NamedTuple):
     """Seconds, as given at the call; None for the task's own."""
 
 
+class Format(NamedTuple):
+    """How a call is to be encoded, where that is not as its task says."""
+
+    serializer: str | None = None
+    compression: str | None = None
+
+
 class Placement(NamedTuple):
-    """Where and when a call is to run."""
+    """Where and when a call is to run, and how it is encoded."""
 
     queue: str = DEFAULT_QUEUE
     priority: int = 0
@@ -115,6 +125,8 @@ class Placement(NamedTuple):
     job_options: JobOptions = JobOptions()
     blob: bytes | None = None
     """`job_options`, encoded."""
+    format: Format | None = None
+    """None: as the task says."""
 
 
 def encode_options(options: JobOptions) -> bytes | None:
@@ -184,6 +196,8 @@ def place(what: str, base: Placement, given: Mapping[str, Any], zone: tzinfo) ->
         EncodingError: headers that cannot be encoded.
     """
     changes: dict[str, Any] = {}
+    if base.format is not None:
+        changes["format"] = base.format
     for option, value in given.items():
         setter = _SETTERS.get(option)
         if setter is None:
@@ -251,6 +265,17 @@ def _set_headers(changes: dict[str, Any], value: object, zone: tzinfo) -> None:
     changes["headers"] = dict(value)
 
 
+def _set_serializer(changes: dict[str, Any], value: object, zone: tzinfo) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"serializer must be the name of a codec, not {value!r}.")
+    changes["format"] = (changes.get("format") or Format())._replace(serializer=value)
+
+
+def _set_compression(changes: dict[str, Any], value: object, zone: tzinfo) -> None:
+    name = algorithm_name("compression", value) or NONE
+    changes["format"] = (changes.get("format") or Format())._replace(compression=name)
+
+
 _SETTERS = {
     "countdown": _set_countdown,
     "eta": _set_eta,
@@ -262,5 +287,7 @@ _SETTERS = {
     "time_limit": _set_time_limit,
     "soft_time_limit": _set_soft_time_limit,
     "headers": _set_headers,
+    "serializer": _set_serializer,
+    "compression": _set_compression,
 }
 _TRAVELLING = ("time_limit", "soft_time_limit", "headers")

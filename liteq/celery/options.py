@@ -34,7 +34,6 @@ TASK_SILENT: Mapping[str, str] = {
     "reject_on_worker_lost": "a job whose worker died runs again; see `max_crashes`",
     "track_started": "it is always so",
     "store_errors_even_if_ignored": "it is always so",
-    "compression": "payloads are stored as they are encoded",
     "send_events": "there are no events",
     "trail": "there are no workflows yet",
     "lazy": "tasks are made when they are needed",
@@ -64,7 +63,6 @@ CALL_SILENT: Mapping[str, str] = {
     "retry_policy": "there is no server",
     "producer": "there is no server",
     "delivery_mode": "every job is in the file",
-    "compression": "payloads are stored as they are encoded",
     "add_to_parent": "there are no workflows yet",
 }
 """Options of calls that have no meaning here: accepted silently."""

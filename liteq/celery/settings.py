@@ -16,8 +16,18 @@ USED: Mapping[str, tuple[Any, str]] = {
     "result_backend": (None, "checked; the broker's file keeps the results"),
     "timezone": (None, "the zone of schedules; without it UTC"),
     "enable_utc": (True, "`False` needs a `timezone`"),
-    "task_serializer": ("msgpack", "of arguments and results: `msgpack`, which loses no types, or `json`"),
+    "task_serializer": (
+        "msgpack",
+        "of arguments and results: `msgpack`, which loses no types, `json` or `yaml`",
+    ),
     "result_serializer": (None, "the same as `task_serializer`, or left out"),
+    "accept_content": (
+        None,
+        "the codecs that are read, by name or content type; without it all that are safe to read",
+    ),
+    "result_accept_content": (None, "the same as `accept_content`, or left out"),
+    "task_compression": (None, "of arguments and results: `gzip`, `bzip2`, `lzma` or `zstd`"),
+    "result_compression": (None, "the same as `task_compression`, or left out"),
     "result_expires": (86400.0, "seconds or a timedelta that a finished job is kept; `None` for ever"),
     "task_default_queue": ("celery", "the queue name of tasks that name none"),
     "task_default_priority": (None, "the priority of tasks that name none; a higher one runs first"),
@@ -38,8 +48,6 @@ _ALWAYS = "it is always so"
 _SERVER = "there is no server"
 _OTHER = "a store that is not here"
 SILENT: Mapping[str, str] = {
-    "accept_content": "every codec here is safe to read",
-    "result_accept_content": "every codec here is safe to read",
     "task_acks_late": _ALWAYS,
     "task_acks_on_failure*": _ALWAYS,
     "task_acks_on_timeout": _ALWAYS,
@@ -59,8 +67,6 @@ SILENT: Mapping[str, str] = {
     "task_default_delivery_mode": "every job is in the file",
     "task_protocol": _SERVER,
     "task_publish_retry*": _SERVER,
-    "task_compression": "payloads are stored as they are encoded",
-    "result_compression": "payloads are stored as they are encoded",
     "task_repr_maxlevels": "arguments are not kept as text",
     "task_send_sent_event": "there are no events",
     "event_*": "there are no events",

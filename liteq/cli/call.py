@@ -18,6 +18,7 @@ from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.result import print_outcome, wait_for
 from liteq.cli.target import resolve
 from liteq.codec import encode_call, get_codec
+from liteq.codec.protection import is_sealed
 from liteq.codec.signing import is_signed
 from liteq.errors import NotSupportedError, PayloadTooLargeError
 from liteq.ids import new_id
@@ -82,7 +83,7 @@ def call(
             print_json({"id": job_id}) if as_json else click.echo(job_id)
             return
         job = wait_for(transport, job_id, timeout)
-    print_outcome(job_id, job, True, as_json)
+    print_outcome(job_id, job, True, as_json, where.contents)
 
 
 # ---- enqueueing ------------------------------------------------------------------------------------
@@ -129,9 +130,10 @@ def refuse_if_signed(transport: Transport, task: str) -> None:
     """Refuse to enqueue what no worker would run, as far as the latest jobs tell."""
     found = transport.find(JobFilter(limit=LATEST_JOBS))
     latest = next((job for job in found if job.task == task), None)
-    if latest is not None and is_signed(latest.options):
+    if latest is not None and is_sealed(latest):
+        done = "signed" if is_signed(latest.options) else "encrypted"
         raise NotSupportedError(
-            f"The jobs of {task} in {transport.url} are signed, and only its application has the key. "
+            f"The jobs of {task} in {transport.url} are {done}, and only its application has the key. "
             "Nothing was stored. Name the application as TARGET (package.module or package.module:q)."
         )
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from liteq.calls.options import decode_options
 from liteq.cli.output import stamp
-from liteq.codec import decode_call, get_codec
+from liteq.codec.contents import Contents
+from liteq.codec.protection import bare_label
 from liteq.codec.signing import is_signed
 from liteq.errors import DecodingError
 from liteq.failure import Failure, decode_failure
@@ -33,6 +34,7 @@ class Content(NamedTuple):
     value: object = None
     failure: Failure | None = None
     unreadable: str | None = None
+    is_there: bool = True
 
 
 def state_of(job: Job) -> str:
@@ -52,27 +54,27 @@ def reason_of(job: Job) -> str | None:
     return EXPIRED if job.reason is None and state_of(job) == REVOKED else job.reason
 
 
-def read_arguments(job: Job) -> Arguments:
-    """Decode a job's arguments, if its codec and their types are known here."""
+def read_arguments(job: Job, contents: Contents) -> Arguments:
+    """Decode a job's arguments, if its codec is accepted, and it and their types are known here."""
     try:
-        return Arguments(*decode_call(get_codec(job.codec), job.payload))
+        return Arguments(*contents.shown_call(job))
     # Anything: the codec may be an application's own.
     except Exception as error:
         return Arguments(None, None, str(error))
 
 
-def read_content(job: Job) -> Content:
+def read_content(job: Job, contents: Contents) -> Content:
     """Decode what a job's state carries, if that is possible here."""
     if job.result is None:
-        return Content()
+        return Content(is_there=False)
     if job.state in (FAILURE, RETRY):
         try:
-            return Content(failure=decode_failure(job.result))
+            return Content(failure=decode_failure(contents.failure(job)))
         except DecodingError:
             # A task may report such a state with a meta of its own.
             pass
     try:
-        return Content(value=get_codec(job.codec).decode(job.result))
+        return Content(value=contents.shown(job))
     except Exception as error:
         return Content(unreadable=str(error))
 
@@ -101,9 +103,9 @@ def summary(job: Job) -> dict[str, Any]:
     }
 
 
-def carried(job: Job) -> dict[str, Any]:
+def carried(job: Job, contents: Contents) -> dict[str, Any]:
     """Return what a job's state carries, for JSON."""
-    content = read_content(job)
+    content = read_content(job, contents)
     failure = content.failure
     return {
         "result": content.value,
@@ -113,10 +115,10 @@ def carried(job: Job) -> dict[str, Any]:
     }
 
 
-def options_of(job: Job) -> Mapping[str, Any]:
+def options_of(job: Job, contents: Contents) -> Mapping[str, Any]:
     """Return the options that travel with a job, for JSON."""
     try:
-        options = decode_options(job.options)
+        options = decode_options(contents.options(job))
     except DecodingError as error:
         return {"unreadable": str(error)}
     return {
@@ -126,4 +128,5 @@ def options_of(job: Job) -> Mapping[str, Any]:
         "root_id": options.root_id or job.id,
         "parent_id": options.parent_id,
         "signed": is_signed(job.options),
+        "encrypted": bare_label(job.codec) != job.codec,
     }

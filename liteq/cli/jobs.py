@@ -9,6 +9,7 @@ import click
 from click.exceptions import Exit
 
 from liteq.cli.describing import (
+    Content,
     carried,
     options_of,
     read_arguments,
@@ -84,25 +85,31 @@ def _row(job: Job) -> tuple[object, ...]:
 @json_option
 def show(target: str, job_id: str, as_json: bool) -> None:
     """Show everything about the job ID of the queue TARGET, its arguments and its result included."""
-    with resolve(target).open() as transport:
+    where = resolve(target)
+    with where.open() as transport:
         job = transport.get([job_id])[0]
         holder = None if job is None or job.holder is None else _worker_name(transport, job.holder)
     if job is None:
         click.echo(f"liteq: there is no job {job_id} in {transport.url}.", err=True)
         raise Exit(NO)
-    arguments = read_arguments(job)
+    arguments = read_arguments(job, where.contents)
     if as_json:
-        facts = {"worker": holder, "arguments": arguments._asdict(), "options": options_of(job)}
-        print_json({**summary(job), **facts, **carried(job)})
+        facts = {
+            "worker": holder,
+            "arguments": arguments._asdict(),
+            "options": options_of(job, where.contents),
+        }
+        print_json({**summary(job), **facts, **carried(job, where.contents)})
         return
+    content = read_content(job, where.contents)
     pairs = [(name, _shown(value)) for name, value in summary(job).items()]
     if arguments.unreadable is None:
         pairs += [("args", written(arguments.args)), ("kwargs", written(arguments.kwargs))]
     else:
         pairs += [("arguments", f"cannot be read here: {arguments.unreadable}")]
-    pairs += [(name, _shown(value)) for name, value in options_of(job).items()]
-    print_pairs([*pairs, ("worker", holder or ""), *_content(job)])
-    failure = read_content(job).failure
+    pairs += [(name, _shown(value)) for name, value in options_of(job, where.contents).items()]
+    print_pairs([*pairs, ("worker", holder or ""), *_content(content)])
+    failure = content.failure
     if failure is not None and failure.traceback:
         click.echo(f"\n{clean_lines(failure.traceback)}")
 
@@ -112,13 +119,12 @@ def _worker_name(transport: Transport, holder: int) -> str:
     return names.get(holder, f"number {holder}")
 
 
-def _content(job: Job) -> list[tuple[str, str]]:
-    content = read_content(job)
+def _content(content: Content) -> list[tuple[str, str]]:
     if content.unreadable is not None:
         return [("result", f"cannot be read here: {content.unreadable}")]
     if content.failure is not None:
         return [("exception", f"{content.failure.dotted}: {content.failure.message}")]
-    return [] if job.result is None else [("result", written(content.value))]
+    return [("result", written(content.value))] if content.is_there else []
 
 
 def _shown(value: object) -> str:

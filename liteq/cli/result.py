@@ -12,6 +12,7 @@ from liteq.cli.group import NO
 from liteq.cli.output import clean, clean_lines, print_json, written
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.target import resolve
+from liteq.codec.contents import Contents
 from liteq.job import Job
 from liteq.states import FAILURE, PENDING, RETRY, REVOKED, SUCCESS
 from liteq.transport import Transport
@@ -33,14 +34,15 @@ def result(target: str, job_id: str, wait: bool, timeout: float | None, as_json:
 
     The exit status is 0 if it succeeded; 1 if it failed, was revoked, is not finished or is unknown.
     """
-    with resolve(target).open() as transport:
+    where = resolve(target)
+    with where.open() as transport:
         job = transport.get([job_id])[0]
         known = job is not None
         if known and (wait or timeout is not None):
             job = wait_for(transport, job_id, timeout)
     if not known:
         click.echo(f"liteq: there is no job {clean(job_id)} in {transport.url} (any more).", err=True)
-    print_outcome(job_id, job, known, as_json)
+    print_outcome(job_id, job, known, as_json, where.contents)
 
 
 def wait_for(transport: Transport, job_id: str, timeout: float | None) -> Job | None:
@@ -64,7 +66,7 @@ def wait_for(transport: Transport, job_id: str, timeout: float | None) -> Job | 
         listener.close()
 
 
-def print_outcome(job_id: str, job: Job | None, known: bool, as_json: bool) -> None:
+def print_outcome(job_id: str, job: Job | None, known: bool, as_json: bool, contents: Contents) -> None:
     """Print a job's state and what it carries, and exit with the status that says so.
 
     Args:
@@ -72,21 +74,22 @@ def print_outcome(job_id: str, job: Job | None, known: bool, as_json: bool) -> N
         job: its record, if there is one.
         known: there was a record; if it is gone, the job has succeeded and keeps no result.
         as_json: print JSON.
+        contents: reads what it carries.
     """
     state = state_of(job) if job is not None else SUCCESS if known else PENDING
     if as_json:
-        facts = {"id": job_id, "state": state} if job is None else {**summary(job), **carried(job)}
+        facts = {"id": job_id, "state": state} if job is None else {**summary(job), **carried(job, contents)}
         print_json({"exists": job is not None, **facts})
     elif known:
         click.echo(clean(state))
         if job is not None:
-            _print_content(job, state)
+            _print_content(job, state, contents)
     if state != SUCCESS:
         raise Exit(NO)
 
 
-def _print_content(job: Job, state: str) -> None:
-    content = read_content(job)
+def _print_content(job: Job, state: str, contents: Contents) -> None:
+    content = read_content(job, contents)
     if content.unreadable is not None:
         click.echo(f"liteq: its result cannot be read here: {clean(content.unreadable)}", err=True)
     elif content.failure is not None:

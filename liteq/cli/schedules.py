@@ -198,7 +198,7 @@ class _Opened(Schedules):
 
     def refuse_if_signed(self, task: str) -> None:
         """Refuse to add what no worker would run, as far as the latest jobs tell."""
-        if self._store.settings.signer is None:
+        if not self._store.settings.protection.is_on:
             refuse_if_signed(self._store.transport(), task)
 
 

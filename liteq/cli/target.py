@@ -16,6 +16,9 @@ import click
 
 from liteq.app.conf import MEMORY_URL, absolute_url, passwords_in
 from liteq.app.opening import open_for_workers, open_transport
+from liteq.codec.accepting import Codecs
+from liteq.codec.contents import Contents
+from liteq.codec.protection import Protection
 from liteq.errors import ConfigurationError, NotSupportedError, StoreUnavailableError, WorkerError
 from liteq.queue import Queue
 from liteq.transport import Transport
@@ -63,6 +66,11 @@ class Target:
     def is_file(self) -> bool:
         """Whether it is a file, and no server."""
         return not is_redis(self.url)
+
+    @property
+    def contents(self) -> Contents:
+        """What reads what jobs carry: with the codecs and keys of the application, if it is one."""
+        return Contents(Codecs(), Protection()) if self.app is None else self.app.settings.contents
 
     def open(self, **changes: Any) -> Transport:
         """Open the file; a missing one is created only with `create=True`.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import TypeGuard
 
-from liteq.errors import ConfigurationError
+from liteq.codec.keys import read_keys
 from liteq.job import Claim, NewJob
 
 __all__ = ["LEAST_KEY", "Signer", "is_signed", "make_signer", "template_id", "without_signature"]
@@ -25,6 +25,8 @@ _SIZE = 32
 _START = len(_MARK) + _SIZE
 _PURPOSE = b"liteq job signature, version 1\n"
 """What is signed starts so, in case somebody uses the same key for something else as well."""
+_VALUE_MARK = b"\xc1\x03"
+_VALUE_PURPOSE = b"liteq value signature, version 1\n"
 _LENGTHS = struct.Struct(">8Q")
 
 
@@ -87,6 +89,26 @@ class Signer:
                 return None
         return "its signature does not match"
 
+    def sign_value(self, job_id: str, task: str, codec: str, state: str, data: bytes) -> bytes:
+        """Return what a job's state carries, with a signature of it in front."""
+        signed = _value_message(job_id, task, codec, state, data)
+        return _VALUE_MARK + self._digest(self._keys[0], signed, "sha256") + data
+
+    def signed_value(self, job_id: str, task: str, codec: str, state: str, data: bytes) -> bytes | None:
+        """Return what `sign_value` was given; None if the signature is missing or wrong."""
+        if not data.startswith(_VALUE_MARK):
+            return None
+        signature, content = data[len(_VALUE_MARK) : _START], data[_START:]
+        signed = _value_message(job_id, task, codec, state, content)
+        if any(self._is_same(self._digest(key, signed, "sha256"), signature) for key in self._keys):
+            return content
+        return None
+
+
+def _value_message(job_id: str, task: str, codec: str, state: str, data: bytes) -> bytes:
+    named = "\0".join((job_id, task, codec, state))  # names have no NUL in them
+    return b"".join((_VALUE_PURPOSE, named.encode("utf-8", "surrogatepass"), b"\0\0", data))
+
 
 def make_signer(keys: object) -> Signer | None:
     """Return the signer for what `Queue(signing_key=...)` was given; None for none.
@@ -97,10 +119,7 @@ def make_signer(keys: object) -> Signer | None:
     """
     if keys is None:
         return None
-    listed = keys if isinstance(keys, list | tuple) else [keys]
-    if not listed:
-        raise ConfigurationError("signing_key is an empty list; give at least one key, or None.")
-    return Signer([_key(key) for key in listed])
+    return Signer(read_keys("signing_key", "A signing key", keys, LEAST_KEY))
 
 
 def template_id(schedule: str, spec: str, policy: str) -> str:
@@ -125,24 +144,6 @@ def is_signed(options: object) -> TypeGuard[bytes]:
 def without_signature(options: bytes | None) -> bytes | None:
     """Return the options behind the signature, if there is one; None if there are none."""
     return options[_START:] or None if is_signed(options) else options
-
-
-def _key(key: object) -> bytes:
-    if not isinstance(key, str | bytes):
-        raise ConfigurationError(
-            f"signing_key takes bytes, a string, or a list of them, not {type(key).__name__}."
-        )
-    try:
-        written = key.encode() if isinstance(key, str) else key
-    except UnicodeEncodeError:
-        # Without its cause, which would show the key.
-        raise ConfigurationError("A signing key cannot be written as UTF-8; give it as bytes.") from None
-    if len(written) < LEAST_KEY:
-        raise ConfigurationError(
-            f"A signing key must have at least {LEAST_KEY} bytes, and this one has {len(written)}; make one "
-            "with secrets.token_hex(32)."
-        )
-    return written
 
 
 def _message(

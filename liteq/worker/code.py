@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from liteq.app.declaring import find_declared
-from liteq.codec.signing import Signer
+from liteq.codec.protection import Protection
 from liteq.errors import LiteqError
 from liteq.registry import Registry, find_task
 from liteq.schedule import Schedule
@@ -50,8 +50,8 @@ class LoadedCode:
             found = self._find_schedule(record)
         return found
 
-    def signer(self, task: str, *, load: bool) -> Signer | None:
-        """Return who signs the jobs of a task; None for nobody.
+    def protection(self, task: str, *, load: bool) -> Protection:
+        """Return what signs and encrypts the jobs of a task.
 
         Args:
             task: the task's name.
@@ -65,7 +65,7 @@ class LoadedCode:
             found = find_task(task, self._url, self._prefer)
         if found is None:
             raise LookupError(task)
-        return found.store.settings.signer
+        return found.store.settings.protection
 
     def _load_now(self) -> bool:
         """Import the modules; tell whether that was news."""

@@ -19,11 +19,15 @@ from liteq.calls.coroutines import close_loop, run_coroutine
 from liteq.calls.options import decode_options
 from liteq.calls.request import Request, pop_request, push_request
 from liteq.clock import Clock, SystemClock
-from liteq.codec import Codec, decode_call, get_codec
-from liteq.codec.signing import Signer
+from liteq.codec import decode_call
+from liteq.codec.accepting import Codecs
+from liteq.codec.contents import Contents
+from liteq.codec.protection import Protection
 from liteq.errors import (
     ConfigurationError,
+    DecodingError,
     EncodingError,
+    EncryptionKeyError,
     Ignore,
     Reject,
     Retry,
@@ -31,8 +35,9 @@ from liteq.errors import (
 )
 from liteq.failure import encode_failure, reason
 from liteq.job import Claim, Transition
-from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Succeeded, decide
+from liteq.lifecycle import Ignored, Outcome, Raised, Rejected, RetryAsked, Returned, Succeeded, decide
 from liteq.retry import Random, RetryPolicy
+from liteq.states import SUCCESS
 from liteq.task import Task
 from liteq.transport import Transport
 from liteq.worker.acts import AttemptActs
@@ -42,6 +47,8 @@ from liteq.worker.soft import run_limited
 
 __all__ = ["Call", "Executor", "Plan", "Ready", "call_here"]
 
+LEAVE_FOR = 30.0
+"""Seconds that a job waits which is encrypted with a key that is not here."""
 RESULT_LIMIT = 256 * 1024 * 1024
 """Bytes; SQLite itself gives up at 1,000,000,000, and a file with results of this size is no pleasure."""
 
@@ -53,14 +60,19 @@ class Plan(NamedTuple):
     policy: RetryPolicy
     time_limit: float | None
     soft_time_limit: float | None
-    signer: Signer | None
+    protection: Protection | None
+    """The keys of its queue; None where there are none."""
+    codecs: Codecs
+    """Those that its queue accepts."""
+    contents: Contents
 
 
 class Ready(NamedTuple):
     """A job whose arguments have been read."""
 
     plan: Plan
-    codec: Codec
+    opened: Claim
+    """The job as it was before it was encrypted and signed."""
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     soft: float | None
@@ -121,8 +133,16 @@ class Executor:
     def time_limit(self, job: Claim) -> float | None:
         """Return the seconds that the job may take: those given at the call, else its task's own."""
         plan = self._plans[job.task]
-        if job.options is None or (plan.signer is not None and self._refusal(job, plan.signer)):
+        if job.options is None:
             return plan.time_limit
+        if plan.protection is not None:
+            if self._refusal(job, plan.protection):
+                return plan.time_limit
+            try:
+                job = job._replace(options=plan.protection.options(job))
+            except DecodingError:
+                # `run` meets the same bytes.
+                return plan.time_limit
         return time_limit_of(job, plan.time_limit)
 
     def run(self, job: Claim) -> Transition | None:
@@ -165,27 +185,30 @@ class Executor:
         if self.log.wordy:
             self.log.received(job)
             began = self._clock.monotonic()
-        if plan.signer is not None:
-            refusal = self._refusal(job, plan.signer)
+        if plan.protection is not None:
+            refusal = self._refusal(job, plan.protection)
             if refusal is not None:
                 return self._failed(job, plan, insecure(job, refusal))
         try:
-            codec = get_codec(job.codec)
-            args, kwargs = decode_call(codec, job.payload)
+            opened = job if plan.protection is None else plan.protection.opened(job)
+            codec = plan.codecs.find(opened.codec) or plan.codecs.get(opened.codec)
+            args, kwargs = decode_call(codec, opened.payload)
             soft = plan.soft_time_limit
-            if job.options is not None:
-                given = decode_options(job.options).soft_time_limit
+            if opened.options is not None:
+                given = decode_options(opened.options).soft_time_limit
                 soft = soft if given is None else given
+        except EncryptionKeyError as error:
+            return self._left(job, error)
         # Not only DecodingError: a codec of the user's own may raise anything, an exit too.
         except BaseException as error:
             return self._failed(job, plan, unreadable(job, error))
-        return Ready(plan, codec, args, kwargs, soft, began)
+        return Ready(plan, opened, args, kwargs, soft, began)
 
     def request_of(self, job: Claim, ready: Ready) -> Callable[[], Request]:
         """Return what makes the request that the task sees."""
         return partial(
             Request.of,
-            job,
+            ready.opened,
             ready.args,
             ready.kwargs,
             hostname=self._hostname,
@@ -194,7 +217,7 @@ class Executor:
 
     def returned(self, job: Claim, ready: Ready, acts: AttemptActs, value: object) -> Transition | None:
         """Decide about a job whose task returned."""
-        plan, codec = ready.plan, ready.codec
+        plan = ready.plan
         if _forks.any:
             self._end_if_forked(None)
         is_left_open = bool(in_transactions) and get_ident() in in_transactions
@@ -205,7 +228,9 @@ class Executor:
             if is_left_open:
                 return self._failed(job, plan, left_open(job))
             try:
-                result = None if value is None or job.ignore_result else _encode_result(codec, value)
+                result = None
+                if value is not None and not job.ignore_result:
+                    result = _encode_result(plan.contents, job, value)
             # A result may run code of its own when it is read, and that may raise anything as well.
             except BaseException as error:
                 return self._failed(job, plan, unwritable(job, value, error))
@@ -215,11 +240,11 @@ class Executor:
             self.log.succeeded(job, self._clock.monotonic() - ready.began, given)
         return decided
 
-    def _refusal(self, job: Claim, signer: Signer) -> str | None:
+    def _refusal(self, job: Claim, protection: Protection) -> str | None:
         """Return why a job must not run; asked twice for each job, and found out once."""
         judged = self._judged
         if judged is None or judged[0] is not job:
-            judged = self._judged = job, signer.refusal(job)
+            judged = self._judged = job, protection.refusal(job)
         return judged[1]
 
     def _end_if_forked(self, error: BaseException | None) -> None:
@@ -244,6 +269,8 @@ class Executor:
         except BaseException as broken:
             outcome = Raised(encode_failure(broken), reason(broken), plan.policy)
         decided = decide(job, outcome, self._clock.wall(), self._random)
+        if not isinstance(outcome, Ignored):
+            decided = _hidden(plan, job, decided)
         if isinstance(outcome, Rejected):
             self.log.rejected(job, decided)
         elif isinstance(outcome, Ignored):
@@ -276,13 +303,23 @@ class Executor:
         """Decide about a job that could not be read, or whose result cannot be written: it fails for good."""
         outcome = Raised(encode_failure(error), reason(error), plan.policy)
         self.log.failed(job, error)
-        return decide(job, outcome, self._clock.wall(), self._random)
+        return _hidden(plan, job, decide(job, outcome, self._clock.wall(), self._random))
+
+    def _left(self, job: Claim, error: EncryptionKeyError) -> Transition:
+        """Leave a job to workers that have its key: it waits, and loses no attempt."""
+        now = self._clock.wall()
+        returned = decide(job, Returned(), now, self._random)
+        left = returned._replace(due=max(returned.due or now, now + LEAVE_FOR), reason=reason(error))
+        self.log.rejected(job, left)
+        return left
 
     # ---- what a task does to its own job -----------------------------------------------------------
 
     def encode_result(self, job: Claim, value: object) -> bytes | None:
         """Encode what a job is to give; raises EncodingError."""
-        return None if value is None or job.ignore_result else _encode_result(get_codec(job.codec), value)
+        if value is None or job.ignore_result:
+            return None
+        return _encode_result(self._plans[job.task].contents, job, value)
 
     def succeed(self, job: Claim, result: bytes | None) -> Transition:
         """Decide about a job that has succeeded."""
@@ -290,7 +327,7 @@ class Executor:
 
     def report(self, job: Claim, state: str, meta: object) -> bytes | None:
         """Store a state of the task's own; raises EncodingError for a meta that cannot be encoded."""
-        encoded = None if meta is None else get_codec(job.codec).encode(meta)
+        encoded = None if meta is None else self._plans[job.task].contents.write(job, state, meta)
         try:
             self._transport.update_state(job.seq, job.token, state, encoded)
         except StoreFullError as error:
@@ -316,8 +353,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forks.note)
 
 
-def _encode_result(codec: Codec, value: object) -> bytes:
-    result = codec.encode(value)
+def _encode_result(contents: Contents, job: Claim, value: object) -> bytes:
+    result = contents.write(job, SUCCESS, value)
     if len(result) > RESULT_LIMIT:
         raise EncodingError(f"It takes {len(result):,} bytes, and at most {RESULT_LIMIT:,} can be stored.")
     return result
@@ -326,7 +363,19 @@ def _encode_result(codec: Codec, value: object) -> bytes:
 def _plan(task: Task[..., Any]) -> Plan:
     function = partial(task.fn, task) if task.bind else task.fn
     limits = task.time_limit, task.soft_time_limit
-    return Plan(function, task.policy, *limits, task.store.settings.signer)
+    settings = task.store.settings
+    protection = settings.protection if settings.protection.is_on else None
+    return Plan(function, task.policy, *limits, protection, settings.codecs, settings.contents)
+
+
+def _hidden(plan: Plan, job: Claim, decided: Transition) -> Transition:
+    """Return what is to be recorded of a failure with nothing in it that an encrypted queue would hide."""
+    if plan.protection is None or plan.protection.cipher is None or decided.result is None:
+        return decided
+    kind = (decided.reason or "").partition(":")[0]
+    return decided._replace(
+        result=plan.contents.seal_failure(job, decided.result), reason=f"{kind} (the message is encrypted)"
+    )
 
 
 def _moment(due: object) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from liteq.calls.options import decode_options
+from liteq.codec.protection import NOT_ENCRYPTED
 from liteq.codec.types import dotted_name
 from liteq.errors import DecodingError, EncodingError, NotSupportedError, SecurityError, TimeLimitExceeded
 from liteq.failure import reason
@@ -31,10 +32,11 @@ def overrun(job: Claim, limit: float) -> TimeLimitExceeded:
 
 
 def insecure(job: Claim, refusal: str) -> SecurityError:
-    """Return the error of a job that was not run because of its signature, or for want of one."""
+    """Return the error of a job that was not run because of its signature, or for want of encryption."""
+    kind, done = ("an encryption", "encrypted") if refusal == NOT_ENCRYPTED else ("a signing", "signed")
     return SecurityError(
-        f"This job of task {job.task} was not run, because {refusal}; its queue has a signing key, and runs "
-        "jobs only that were signed with it."
+        f"This job of task {job.task} was not run, because {refusal}; its queue has {kind} key, and runs "
+        f"jobs only that were {done} with it."
     )
 
 

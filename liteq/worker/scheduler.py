@@ -34,7 +34,7 @@ from liteq.timetable import Firing, ScheduleRecord
 from liteq.transport import Listener, Transport
 from liteq.worker.log import LOGGER
 from liteq.worker.patience import TELL_EVERY, Patience
-from liteq.worker.ticking import Code, NoCode, NotLoadedError, sign_template, signer_for, tick_jobs
+from liteq.worker.ticking import Code, NoCode, NotLoadedError, protection_for, tick_jobs
 
 __all__ = ["Scheduler"]
 
@@ -286,12 +286,12 @@ class Scheduler:
     def _decide(self, due: _Due, unfinished: bool, now: float) -> Firing:
         record, policy = due.record, due.policy
         assert record.next_run is not None
-        signer = signer_for(record, self._code)
+        protection = protection_for(record, self._code)
         planned = plan(
             *(due.schedule, policy, record.next_run, record.last_run, record.runs, now, unfinished),
             created=record.created,
         )
-        jobs = tick_jobs(record, policy, planned.ticks, now, self._random, signer)
+        jobs = tick_jobs(record, policy, planned.ticks, now, self._random, protection)
         if planned.dropped:
             # Where jobs must not overlap, this may happen at every tick; after downtime it is news.
             is_news = policy.overlap == "allow" or record.next_run < now - GRACE
@@ -357,9 +357,9 @@ class Scheduler:
         moved = replace(record, next_run=planned.next_run)
         if planned.schedule == schedule:
             return moved
-        spec, job, signer = encode(planned.schedule), record.job, signer_for(record, self._code)
-        if job is not None and signer is not None:
-            job = sign_template(job, record.name, spec, record.policy, signer)
+        spec, job, protection = encode(planned.schedule), record.job, protection_for(record, self._code)
+        if job is not None:
+            job = protection.sign_template(job, record.name, spec, record.policy)
         return replace(moved, spec=spec, job=job)
 
 

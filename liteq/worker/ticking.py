@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from liteq.calls.options import decode_options, encode_options
-from liteq.codec.signing import Signer, is_signed, template_id
-from liteq.errors import ScheduleError
+from liteq.codec.protection import NOT_ENCRYPTED, Protection, is_sealed
+from liteq.codec.signing import is_signed
+from liteq.errors import EncryptionKeyError, ScheduleError
 from liteq.firing import Policy
 from liteq.ids import new_id
 from liteq.job import NewJob
@@ -15,7 +16,7 @@ from liteq.retry import Random
 from liteq.schedule import Schedule
 from liteq.timetable import ScheduleRecord
 
-__all__ = ["Code", "NoCode", "NotLoadedError", "sign_template", "signer_for", "tick_jobs"]
+__all__ = ["Code", "NoCode", "NotLoadedError", "protection_for", "tick_jobs"]
 
 
 class NotLoadedError(Exception):
@@ -28,8 +29,8 @@ class Code(Protocol):
     def schedule(self, record: ScheduleRecord) -> Schedule | None:
         """Return the schedule that is declared under the record's name; None if none is, here."""
 
-    def signer(self, task: str, *, load: bool) -> Signer | None:
-        """Return who signs the jobs of a task; None for nobody.
+    def protection(self, task: str, *, load: bool) -> Protection:
+        """Return what signs and encrypts the jobs of a task.
 
         Args:
             task: the task's name.
@@ -47,7 +48,7 @@ class NoCode:
         """Return None."""
         return None
 
-    def signer(self, task: str, *, load: bool) -> Signer | None:
+    def protection(self, task: str, *, load: bool) -> Protection:
         """Raise LookupError."""
         raise LookupError(task)
 
@@ -58,7 +59,7 @@ def tick_jobs(
     ticks: Sequence[float],
     now: float,
     random: Random,
-    signer: Signer | None,
+    protection: Protection,
 ) -> tuple[NewJob, ...]:
     """Return the jobs that some ticks of a schedule enqueue.
 
@@ -70,12 +71,12 @@ def tick_jobs(
         ticks: the ticks.
         now: the time.
         random: a source of floats in [0, 1).
-        signer: signs the jobs; None for nobody.
+        protection: signs and encrypts the jobs.
 
     Raises:
         LiteqError: the template makes no sense.
     """
-    template = _template(record)
+    template = protection.opened_template(_template(record), record.name)
     options = decode_options(template.options)
     jobs = []
     for tick in ticks:
@@ -89,56 +90,43 @@ def tick_jobs(
             expires=None if policy.expires is None else (eta or begins) + policy.expires,
             options=encode_options(options._replace(headers=headers)),
         )
-        jobs.append(job if signer is None else _signed(job, signer, job.id))
+        jobs.append(protection.seal(job))
     return tuple(jobs)
 
 
-def signer_for(record: ScheduleRecord, code: Code) -> Signer | None:
-    """Return who has to sign the jobs of a schedule, once its own signature is found good.
+def protection_for(record: ScheduleRecord, code: Code) -> Protection:
+    """Return what has to sign and encrypt the jobs of a schedule, once its own seal is found good.
 
     Raises:
-        ScheduleError: its signature is missing or wrong, so it must not fire.
-        NotLoadedError: it is signed, and the key is not here.
+        ScheduleError: its signature is missing or wrong, or it is not encrypted, so it must not fire.
+        NotLoadedError: it is signed or encrypted, and the key is not here.
     """
     template = _template(record)
-    signed = is_signed(template.options)
+    sealed = is_sealed(template)
+    done, key = ("signed", "signing_key") if is_signed(template.options) else ("encrypted", "encryption_key")
     try:
-        signer = code.signer(record.task, load=signed)
+        protection = code.protection(record.task, load=sealed)
     except LookupError:
-        if signed:
-            raise NotLoadedError(f"it is signed, and its task {record.task} is not loaded here") from None
-        # Its jobs are not signed either: whoever has the key does not run them.
-        return None
-    if signer is None:
-        if signed:
-            raise NotLoadedError(f"it is signed, and the queue of {record.task} has no signing_key here")
-        return None
-    refusal = signer.refusal(template._replace(id=template_id(record.name, record.spec, record.policy)))
+        if sealed:
+            raise NotLoadedError(f"it is {done}, and its task {record.task} is not loaded here") from None
+        # Its jobs are not sealed either: whoever has the key does not run them.
+        return Protection()
+    if not protection.is_on:
+        if sealed:
+            raise NotLoadedError(f"it is {done}, and the queue of {record.task} has no {key} here")
+        return protection
+    refusal = protection.template_refusal(template, record.name, record.spec, record.policy)
     if refusal is not None:
-        raise ScheduleError(f"The queue of {record.task} has a signing_key, and {refusal}; add it anew.")
-    return signer
-
-
-def sign_template(template: NewJob, schedule: str, spec: str, policy: str, signer: Signer) -> NewJob:
-    """Return what a schedule enqueues with a signature of it and of the schedule.
-
-    Args:
-        template: signed or not.
-        schedule: the schedule's name.
-        spec: when it runs, as it is stored.
-        policy: its policy, as it is stored.
-        signer: signs.
-    """
-    bare = template._replace(options=encode_options(decode_options(template.options)))
-    return _signed(bare, signer, template_id(schedule, spec, policy))
+        which = "an encryption_key" if refusal == NOT_ENCRYPTED else "a signing_key"
+        raise ScheduleError(f"The queue of {record.task} has {which}, and {refusal}; add it anew.")
+    try:
+        protection.opened_template(template, record.name)
+    except EncryptionKeyError as error:
+        raise NotLoadedError(str(error)) from None
+    return protection
 
 
 def _template(record: ScheduleRecord) -> NewJob:
     if record.job is None:
         raise ScheduleError(f"What it enqueues of {record.task} is not known; add it anew.")
     return record.job
-
-
-def _signed(job: NewJob, signer: Signer, job_id: str) -> NewJob:
-    options = signer.sign(job_id, job.task, job.queue, job.codec, job.payload, job.options, job.max_crashes)
-    return job._replace(options=options)

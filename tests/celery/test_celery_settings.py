@@ -121,10 +121,31 @@ def test_settings_become_those_of_the_queue(make: Make):
     assert make().queue.settings.serializer == "msgpack"
 
 
+def test_what_is_accepted_and_compressed_is_as_celery_has_it(make: Make):
+    settings = make(
+        accept_content=["application/json", "yaml"],
+        result_accept_content=["yaml", "json"],
+        task_compression="gzip",
+    ).queue.settings
+
+    assert settings.accept == {"json", "yaml"}
+    assert settings.compression == "zlib"
+    # Where nothing is said, Celery writes JSON.
+    assert settings.serializer == "json"
+    assert make(accept_content=["msgpack", "json"]).queue.settings.serializer == "msgpack"
+    assert make(result_compression="zstd").queue.settings.compression == "zstd"
+    assert make(task_compression=None).queue.settings.compression is None
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"task_serializer": "json", "result_serializer": "msgpack"}, "make them the same"),
+        ({"accept_content": ["json"], "result_accept_content": ["msgpack"]}, "make them the same"),
+        ({"task_compression": "gzip", "result_compression": "bzip2"}, "make them the same"),
+        ({"accept_content": ["json", "pickle"]}, "no signing_key"),
+        ({"accept_content": ["jsn"]}, "no serializer named 'jsn'"),
+        ({"task_compression": "brotli"}, "'brotli'"),
         ({"enable_utc": False}, "set timezone='Continent/City'"),
         ({"timezone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"task_serializer": "pickle"}, "pickle"),

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from liteq.codec import Codec, decode_call, encode_call, get_codec, register_type
 
-CODECS = [get_codec("msgpack"), get_codec("json")]
+CODECS = [get_codec(name) for name in ("msgpack", "json", "yaml")]
 each_codec = pytest.mark.parametrize("codec", CODECS, ids=[codec.name for codec in CODECS])
 
 

@@ -281,7 +281,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(add):
         add.apply_async((1,), countdwn=5)
 
 
-@pytest.mark.parametrize("option", ["link", "link_error", "compression", "retry_policy"])
+@pytest.mark.parametrize("option", ["link", "link_error", "retry_policy"])
 def test_an_option_of_celerys_that_is_not_built_is_refused_by_name(queue, add, option):
     with pytest.raises(NotSupportedError, match=f"'{option}'"):
         add.apply_async((1,), **{option: 1})
@@ -418,7 +418,7 @@ def test_a_value_that_a_task_option_cannot_have_is_refused(queue, options):
     assert queue.tasks == {}
 
 
-@pytest.mark.parametrize("option", ["rate_limit", "compression", "base", "acks_late"])
+@pytest.mark.parametrize("option", ["rate_limit", "base", "acks_late"])
 def test_a_task_option_of_celerys_that_is_not_built_is_refused_by_name(queue, option):
     with pytest.raises(NotSupportedError, match=f"'{option}'"):
         queue.task(**{option: 1})

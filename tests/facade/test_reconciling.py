@@ -15,6 +15,7 @@ from liteq.app.attribution import is_loaded
 from liteq.app.comparing import Wanted, diff
 from liteq.app.reconciling import reconcile, reconcile_declared
 from liteq.codec import decode_call, get_codec
+from liteq.codec.protection import Protection
 from liteq.codec.signing import make_signer, template_id
 from liteq.firing import Policy, decode_policy
 from liteq.job import NewJob
@@ -35,7 +36,7 @@ def wanted(
         as_schedule(schedule).in_zone(UTC),
         policy or Policy(),
         JOB,
-        None,
+        Protection(),
         "shop@/srv",
         f"{schedule} {policy}",
     )
@@ -150,12 +151,12 @@ def test_who_knows_more_of_a_task_makes_its_call_anew_also_when_the_task_has_cha
 
 def test_who_knows_less_replaces_what_is_not_signed_with_its_key_and_leaves_alone_what_another_has_signed():
     signer = make_signer(b"k" * 16)
-    (record,) = stored(wanted(signer=signer, made="t1"))
+    (record,) = stored(wanted(protection=Protection(signer), made="t1"))
     assert record.job is not None
     forged = replace(record, job=record.job._replace(payload=b"evil"))
     named = wanted(made="n1")
     assert diff([record], [named], nothing_is_loaded, NOW) == ([], [])
-    (after,) = diff([forged], [named._replace(signer=signer)], nothing_is_loaded, NOW).save
+    (after,) = diff([forged], [named._replace(protection=Protection(signer))], nothing_is_loaded, NOW).save
     assert after.job is not None
     assert after.job.payload == JOB.payload
 
@@ -189,17 +190,17 @@ def test_a_schedule_belongs_to_its_module_rather_than_to_a_program_that_runs_it(
 def test_with_a_key_what_is_stored_is_signed_and_what_others_wrote_is_replaced():
     signer, other = make_signer(b"k" * 16), make_signer(b"o" * 16)
     assert signer is not None
-    (record,) = stored(wanted(signer=signer))
+    (record,) = stored(wanted(protection=Protection(signer)))
     assert record.job is not None
     sealed = record.job._replace(id=template_id("mine", record.spec, record.policy))
     assert signer.refusal(sealed) is None
-    assert diff([record], [wanted(signer=signer)], nothing_is_loaded, NOW) == ([], [])
+    assert diff([record], [wanted(protection=Protection(signer))], nothing_is_loaded, NOW) == ([], [])
 
     forged = replace(record, job=record.job._replace(payload=b"evil"))
     moved = replace(record, spec=record.spec.replace("60000000", "61000000"))
     bare = replace(record, job=JOB)
-    for found in (forged, moved, bare, *stored(wanted(signer=other))):
-        (after,) = diff([found], [wanted(signer=signer)], nothing_is_loaded, NOW).save
+    for found in (forged, moved, bare, *stored(wanted(protection=Protection(other)))):
+        (after,) = diff([found], [wanted(protection=Protection(signer))], nothing_is_loaded, NOW).save
         assert after.job is not None
         assert after.job.payload == JOB.payload
         assert signer.refusal(after.job._replace(id=template_id("mine", after.spec, after.policy))) is None

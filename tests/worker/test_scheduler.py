@@ -16,6 +16,7 @@ from scene import ANY, Scene
 
 from liteq import zones
 from liteq.calls.options import JobOptions, decode_options, encode_options
+from liteq.codec.protection import Protection
 from liteq.codec.signing import Signer
 from liteq.errors import StoreBusyError, StoreError, StoreReplacedError
 from liteq.firing import Policy, encode_policy
@@ -27,7 +28,6 @@ from liteq.testing import ManualClock
 from liteq.timetable import Firing, ScheduleRecord
 from liteq.transport import Transport
 from liteq.worker.scheduler import BATCH, MOST_JOBS, Scheduler
-from liteq.worker.ticking import sign_template
 
 KEY, OTHER_KEY = Signer([b"the key of the queue"]), Signer([b"the key of somebody else"])
 MINUTE, HOUR, DAY, YEAR = 60.0, 3600.0, 86400.0, 365 * 86400.0
@@ -47,8 +47,8 @@ class Code:
     def schedule(self, record: ScheduleRecord) -> Schedule | None:
         return self.schedules.get(record.name)
 
-    def signer(self, task: str, *, load: bool) -> Signer | None:
-        return self.signers[task]
+    def protection(self, task: str, *, load: bool) -> Protection:
+        return Protection(self.signers[task])
 
 
 class Day:
@@ -639,7 +639,7 @@ def test_what_is_loaded_later_runs_then(day: Day):
 
 def signed(day: Day, signer: Signer, **fields: Any) -> None:
     spec = encode(every(10, anchor=NOON))
-    job = sign_template(NewJob("", "task", b"payload"), "s", spec, "{}", signer)
+    job = Protection(signer).sign_template(NewJob("", "task", b"payload"), "s", spec, "{}")
     day.add(job=job, spec=spec, **fields)
 
 

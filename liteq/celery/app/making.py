@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from liteq.urls import hide_passwords, is_redis, is_same_place
 __all__ = ["make_queue"]
 
 LOGGER = logging.getLogger("liteq.celery")
+_CELERYS_OWN = "json"
+"""What Celery writes where nothing is said."""
+_CONTENT_TYPES = {
+    "application/json": "json",
+    "application/x-msgpack": "msgpack",
+    "application/x-yaml": "yaml",
+    "application/x-python-serialize": "pickle",
+}
 _told: set[tuple[str, str]] = set()
 """The queues and the backends of which it has been said that one keeps the results of the other."""
 
@@ -47,7 +56,7 @@ def make_queue(application: object, conf: Settings, directory: str) -> Queue:
     place = _absolute(url, directory)
     _say_where_results_are(application, place, conf.result_backend, directory)
     settings = {
-        "serializer": _serializer(conf),
+        **_payloads(conf),
         "result_expires": conf.result_expires,
         "timezone": conf.timezone or "UTC",
         "eager": conf.task_always_eager,
@@ -57,15 +66,40 @@ def make_queue(application: object, conf: Settings, directory: str) -> Queue:
     return Queue(place, **settings)
 
 
-def _serializer(conf: Settings) -> str:
-    said = [name for name in ("task_serializer", "result_serializer") if conf.says(name)]
-    wanted = [conf[name] for name in said] or [conf.task_serializer]
-    if len({*wanted}) > 1:
+def _payloads(conf: Settings) -> dict[str, Any]:
+    """Return how the settings have arguments and results written and read."""
+    accept = _one(conf, "set of accepted codecs", "accept_content", "result_accept_content")
+    if accept is not None:
+        accept = _names(accept)
+    serializer = _one(conf, "serializer", "task_serializer", "result_serializer")
+    if serializer is None:
+        serializer = conf.task_serializer
+        if accept is not None and serializer not in accept and _CELERYS_OWN in accept:
+            serializer = _CELERYS_OWN
+    compression = _one(conf, "compression", "task_compression", "result_compression")
+    return {"serializer": str(serializer), "accept": accept, "compression": compression}
+
+
+def _one(conf: Settings, what: str, first: str, second: str) -> Any:
+    """Return what two settings say, one for arguments and one for results, that mean one thing here."""
+    said = {name: conf[name] for name in (first, second) if conf.says(name) and conf[name] is not None}
+    if len(said) == 2 and _comparable(said[first]) != _comparable(said[second]):
         raise ConfigurationError(
-            f"Arguments and results have one serializer here, and task_serializer is {wanted[0]!r}, "
-            f"result_serializer {wanted[1]!r}; make them the same."
+            f"Arguments and results have one {what} here, and {first} is {said[first]!r}, "
+            f"{second} {said[second]!r}; make them the same."
         )
-    return str(wanted[0])
+    return next(iter(said.values()), None)
+
+
+def _comparable(value: Any) -> Any:
+    return value if isinstance(value, str) else _names(value)
+
+
+def _names(accept: Any) -> Any:
+    """Return the names of codecs that are named by content type too, as in Celery."""
+    if isinstance(accept, str) or not isinstance(accept, Collection):
+        return accept
+    return {_CONTENT_TYPES.get(each, each) for each in accept}
 
 
 def _absolute(url: Any, directory: str) -> str | Path:

@@ -350,8 +350,10 @@ def _read(queue: Queue, transport: SqliteTransport) -> None:
     """Read through everything that reads; nothing may be raised but what a reader of results promises."""
     jobs = transport.find(JobFilter(limit=10_000))
     transport.get([job.id for job in jobs])
+    contents = queue.settings.contents
     for job in jobs:
-        described = [summary(job), carried(job), options_of(job), read_arguments(job)._asdict()]
+        described = [summary(job), carried(job, contents), options_of(job, contents)]
+        described.append(read_arguments(job, contents)._asdict())
         json.dumps(plain(described), allow_nan=False)
     for result in _results(queue, jobs):
         _ask(result)

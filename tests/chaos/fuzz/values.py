@@ -15,15 +15,17 @@ from zoneinfo import ZoneInfo
 
 from chaos.fuzz.timetables import make_schedule
 from liteq.calls.options import JobOptions, encode_options
-from liteq.codec import encode_call, get_codec, register_type
+from liteq.codec import encode_call, register_type
+from liteq.codec.accepting import Codecs
 from liteq.codec.signing import Signer
 from liteq.errors import WorkerLostError
 from liteq.failure import encode_failure
 
-__all__ = ["KEY", "Sample", "make_samples", "make_value"]
+__all__ = ["ACCEPTED", "CODECS", "KEY", "Sample", "make_samples", "make_value"]
 
 KEY = b"the key of the fuzzed queue 0123"
-CODECS = ("msgpack", "json")
+CODECS = ("msgpack", "json", "yaml", "msgpack+zlib", "msgpack+lzma")
+ACCEPTED = Codecs(threshold=1, max_decompressed=20_000)
 
 
 @register_type(name="fuzz.Colour")
@@ -125,13 +127,13 @@ def make_samples(random: random_module.Random, count: int) -> list[Sample]:
     samples: list[Sample] = []
     while len(samples) < count:
         codec = random.choice(CODECS)
-        encode = get_codec(codec).encode
+        encode = ACCEPTED.get(codec).encode
         match random.randrange(5):
             case 0:
                 samples.append(Sample("value", codec, encode(make_value(random))))
             case 1:
                 call = ([make_value(random) for _ in range(random.randrange(4))], {"a": make_value(random)})
-                samples.append(Sample("call", codec, encode_call(get_codec(codec), *call)))
+                samples.append(Sample("call", codec, encode_call(ACCEPTED.get(codec), *call)))
             case 2:
                 samples.append(Sample("options", "msgpack", _make_options(random)))
             case 3:

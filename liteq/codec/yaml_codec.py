@@ -1,0 +1,154 @@
+"""The yaml codec: for payloads that people write or read; it needs the yaml extra.
+
+Everything that plain YAML lacks is a map of two entries with the tags of the table in `liteq.codec.forms`, as
+in the json codec: `{__liteq__: tuple, v: [1, 2]}`. Only the safe loader is used, so what others have written
+with YAML's own tags for dates, sets and bytes is read, and nothing is imported. Aliases are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from liteq.codec.forms import BY_TAG, Compound, Leaf, load
+from liteq.codec.lowering import MAX_DEPTH, Lowering
+from liteq.errors import DecodingError, EncodingError, ExtraRequiredError
+
+try:
+    import yaml
+except ImportError:
+    raise ExtraRequiredError(
+        "serializer='yaml' needs the yaml extra: pip install 'liteq-queue[yaml]'"
+    ) from None
+
+__all__ = ["YamlCodec"]
+
+_TAG = "__liteq__"
+_CONTENT = "v"
+_BITS = 64
+_DEEPEST = 2 * MAX_DEPTH + 50
+"""Levels of YAML that are read, of which a level of a value takes two at most. The library takes time that
+grows with the square of the depth, until Python's recursion limit ends it after half a second."""
+_KEYS: frozenset[type] = frozenset({str})
+_PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
+_SIMPLE = re.compile(r"[^\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff]*")
+
+
+class YamlCodec:
+    """Encodes values as YAML in UTF-8; see the module's text for what YAML lacks."""
+
+    name = "yaml"
+
+    def encode(self, value: object) -> bytes:
+        """Return the value as YAML.
+
+        Raises:
+            EncodingError: it holds something that would not come back the same; says what, and what to do.
+        """
+        try:
+            try:
+                text = _write(_lower(value))
+            except ValueError as error:
+                # Rare: an integer of thousands of digits. To look at each number beforehand would make long
+                # lists of numbers slower.
+                if isinstance(error, EncodingError):
+                    raise
+                text = _write(_lower_carefully(value))
+            return text.encode()
+        except EncodingError:
+            raise
+        except Exception as error:  # a dataclass runs its own code when it is read, and may raise anything
+            raise EncodingError(
+                f"The value cannot be written as YAML: {type(error).__name__}: {error}"
+            ) from error
+
+    def decode(self, data: bytes) -> object:
+        """Return the value that `encode` was given.
+
+        Raises:
+            DecodingError: these bytes are no such thing, or hold a type that is not registered here.
+        """
+        try:
+            value: object = yaml.load(data.decode(), Loader=_Loader)
+        except DecodingError:
+            raise
+        except Exception as error:  # bad bytes end in many kinds of errors: ValueError, RecursionError, ...
+            told = " ".join(str(error).split())
+            raise DecodingError(
+                f"These bytes are not a YAML payload: {type(error).__name__}: {told}"
+            ) from error
+        return value
+
+
+def _wrap(form: Leaf | Compound, content: object) -> object:
+    return {_TAG: form.tag, _CONTENT: content}
+
+
+def _is_common_number(value: object) -> bool:
+    return type(value) is int and value.bit_length() <= _BITS
+
+
+_lower = Lowering(_PLAIN, _KEYS, _wrap, reserved=_TAG).lower
+_lower_carefully = Lowering(_PLAIN - {int}, _KEYS, _wrap, reserved=_TAG, fits=_is_common_number).lower
+
+
+def _write(value: object) -> str:
+    options = {"allow_unicode": True, "sort_keys": False, "width": math.inf}
+    text: str = yaml.dump(value, Dumper=_Dumper, **options)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library has no types
+    """Writes each value where it stands, and texts so that every character comes back."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def write_text(self, text: str) -> Any:
+        # Quoted, with escapes: in the other styles, spaces beside line breaks do not all come back.
+        style = None if _SIMPLE.fullmatch(text) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.write_text)
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads plain YAML, and what `_wrap` made."""
+
+    _depth = 0
+
+    def fetch_flow_collection_start(self, kind: Any) -> None:
+        # It looks a kilobyte ahead of what is composed.
+        if self.flow_level > _DEEPEST:
+            raise DecodingError("These bytes are not a YAML payload: they are nested too deep.")
+        super().fetch_flow_collection_start(kind)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            # Ten of them, nested, stand for ten thousand million values.
+            raise DecodingError("These bytes are not a YAML payload: aliases are not read.")
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise DecodingError("These bytes are not a YAML payload: they are nested too deep.")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def read_map(self, node: Any) -> Any:
+        pairs = self.construct_pairs(node, deep=True)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise DecodingError("These bytes are not a YAML payload: a key comes twice.")
+        if _TAG not in found:
+            return found
+        tag = found.pop(_TAG)
+        if len(found) != 1 or _CONTENT not in found or not isinstance(tag, str):
+            raise DecodingError(
+                f"These bytes are not a YAML payload: a map with {_TAG!r} has the wrong entries."
+            )
+        return load(BY_TAG.get(tag), found[_CONTENT])
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.read_map)
