@@ -164,6 +164,24 @@ def test_a_worker_that_makes_no_sense_counts_as_dead_and_its_jobs_can_be_taken(
     assert transport.workers() == []
 
 
+@pytest.mark.parametrize("record", [None, *GARBAGE])
+def test_a_lease_of_a_job_that_makes_no_sense_can_be_taken_from_the_dead(
+    transport: RedisTransport, record: bytes | None
+) -> None:
+    holder = register(transport)
+    transport.enqueue([job("job")], NOW)
+    [claim] = transport.claim(holder, ANY, NOW)
+    if record is None:
+        transport._connection.command("HDEL", key(transport, "jobs"), str(claim.seq))
+    else:
+        spoil(transport, "job", record)
+    transport.expel(holder, None)
+    freed = [decide(lease, Returned(), NOW, lambda: 0.5) for lease in transport.leases(holder)]
+    transport.settle(0, [*freed, decide(claim, Returned(), NOW, lambda: 0.5)], NOW)
+    assert transport.workers() == []
+    assert transport.claim(register(transport), ANY, NOW) == []
+
+
 def schedule(name: str) -> ScheduleRecord:
     return ScheduleRecord(name=name, task="add", spec="s", policy="p", job=job(""), next_run=NOW, created=NOW)
 

@@ -15,7 +15,7 @@ __all__ = ["Origins", "Shipment", "enqueue"]
 SOON = 1.0
 """Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
 _PLACE = struct.Struct(">HBd").pack
-"""The place of a job among the ready ones, but for its number; see `place` in `moves.lua`."""
+_EARLY = bytes(255 - byte for byte in range(256))
 
 
 class Origins:
@@ -23,6 +23,7 @@ class Origins:
 
     def __init__(self) -> None:
         self._declared: dict[str, TaskOrigin] = {}
+        self._sent: dict[str, TaskOrigin] = {}
 
     def declare(self, origin: TaskOrigin) -> None:
         """Remember it for the next job of that task."""
@@ -35,13 +36,16 @@ class Origins:
         origin = self._declared.get(task)
         if origin is None:
             return None
+        self._sent[task] = origin
         return task, pack((origin.task, origin.module, origin.root, origin.directory))
 
     def stored(self, tasks: Iterable[str]) -> None:
         """Note that those of these tasks are stored."""
         if self._declared:
-            for task in tasks:
-                self._declared.pop(task, None)
+            for task in set(tasks):
+                # Another may have been declared meanwhile.
+                if task in self._declared and self._declared[task] is self._sent.get(task):
+                    del self._declared[task]
 
 
 class Shipment:
@@ -49,7 +53,6 @@ class Shipment:
 
     Attributes:
         lanes: each lane's name and queue.
-        jobs: each {id, place of its lane, counted from 1, due, priority, expires, record, body}.
         origins: for each lane the origin of its task, or False.
     """
 
@@ -61,32 +64,41 @@ class Shipment:
         self._now = now
 
     def pack(self, job: NewJob) -> tuple[Any, ...]:
-        """Return a job as the scripts take it."""
-        place = (job.queue, job.task)
-        number = self._numbers.get(place)
-        lane = lane_of(*place)
+        """Return a job as the scripts take it; see `storing.lua`."""
+        names = (job.queue, job.task)
+        number = self._numbers.get(names)
+        lane = lane_of(*names)
         if number is None:
             self.lanes.append((lane, job.queue))
             self.origins.append(self._origins.of(job.task) or False)
-            number = self._numbers[place] = len(self.lanes)
+            # Lua counts from 1.
+            number = self._numbers[names] = len(self.lanes)
         now = self._now
         due = now if job.eta is None else max(now, job.eta)
         expires = False if job.expires is None else job.expires
         return (
-            *(job.id, number, due, job.priority, expires),
+            *(job.id, number, due, _place(job.priority, due), expires),
             *(record_of(job, lane, due, now), body_of(job, now)),
         )
 
 
 def enqueue(calls: Calls, origins: Origins, jobs: Sequence[NewJob], now: float) -> list[bool]:
     """Store jobs; for each, tell whether it was stored or gave way to an unfinished one of its id."""
-    if len(jobs) == 1 and now >= 0 and origins.of(jobs[0].task) is None and _enqueue_one(calls, jobs[0], now):
+    if len(jobs) == 1 and origins.of(jobs[0].task) is None and _enqueue_one(calls, jobs[0], now):
         return [True]
     shipment = Shipment(origins, now)
     packed = [shipment.pack(job) for job in jobs]
     stored = calls.act("enqueue", now, shipment.lanes, packed, shipment.origins)
     origins.stored(job.task for job, is_new in zip(jobs, stored, strict=True) if is_new)
     return [is_new == 1 for is_new in stored]
+
+
+def _place(priority: int, due: float) -> bytes:
+    """Return where a job stands among the ready ones, but for its number; see `place` in `moves.lua`."""
+    if due < 0:
+        place = _PLACE(PRIORITY_MAX - priority, 0, due)
+        return place[:3] + place[3:].translate(_EARLY)
+    return _PLACE(PRIORITY_MAX - priority, 1, due)
 
 
 def _enqueue_one(calls: Calls, job: NewJob, now: float) -> bool:
@@ -100,7 +112,7 @@ def _enqueue_one(calls: Calls, job: NewJob, now: float) -> bool:
             job.id.encode("utf-8", "surrogatepass"),
             lane,
             job.queue if due - now <= SOON else b"",
-            b"" if waits else _PLACE(PRIORITY_MAX - job.priority, 1, due),
+            b"" if waits else _place(job.priority, due),
             due,
             b"" if job.expires is None else job.expires,
             record_of(job, lane, due, now),

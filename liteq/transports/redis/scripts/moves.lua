@@ -190,11 +190,21 @@ local function finish(seq, r, state, at, result, reason, keeps)
   changed[seq] = r
 end
 
+-- Take a job off the leases of whoever holds it, where its record does not say who.
+local function disown(seq)
+  for _, holder in ipairs(call('SMEMBERS', P .. 'holders')) do
+    if call('ZREM', P .. 'leases:' .. holder, seq) == 1 then
+      parted[holder] = true
+    end
+  end
+end
+
 -- End a job whose record makes no sense; what is left of it is its number and, mostly, its id.
 local function quarantine(seq, lane, now)
   local id = call('ZRANGEBYSCORE', P .. 'ids', seq, seq, 'LIMIT', 0, 1)[1] or ''
   call('ZREM', P .. 'delayed', seq)
   call('ZREM', P .. 'expiring', seq)
+  disown(seq)
   local r = { id, lane or '0:', FINISHED, 'FAILURE', 0, now, false, 0, 0, 0, false, 86400, 0, false, false,
     now, now + 86400, false, 'damaged: its record makes no sense; it was not run' }
   add('discarding', r[DISCARD], seq)

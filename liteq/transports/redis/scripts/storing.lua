@@ -35,8 +35,9 @@ local function standing(jobs)
   return found
 end
 
--- Store jobs, each {id, place of its lane in `lanes`, due, priority, expires, record, body}; return 1 or 0
--- for each. `lanes` holds {lane, queue}, `origins` the tasks' origins by the place of their lanes.
+-- Store jobs, each {id, number of its lane, due, place, expires, record, body}; return 1 or 0 for each. The
+-- place is what `place` of the moves makes of it, without the job's own number, which comes last in it. `lanes`
+-- holds {lane, queue}, and `origins` the origin of each lane's task, or false.
 local function store(now, lanes, jobs, origins)
   local n = #jobs
   if n == 0 then
@@ -72,8 +73,7 @@ local function store(now, lanes, jobs, origins)
           ready[name] = list
         end
         list[#list + 1] = 0
-        -- As `place` of the moves does it; a job is not due before it is stored, and that is after 1970.
-        list[#list + 1] = struct.pack('>HBdI8', 32767 - job[4], 1, due, seq)
+        list[#list + 1] = job[4] .. struct.pack('>I8', seq)
       else
         station = '1'
         delayed[#delayed + 1] = due

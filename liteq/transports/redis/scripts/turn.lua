@@ -89,6 +89,11 @@ local function settle()
     elseif settled[seq] or not lost or (r and not matches) then
       refused[#refused + 1] = at
     end
+    if not r and call('HEXISTS', P .. 'jobs', seq) == 1 then
+      quarantine(seq, nil, now)
+    elseif not r then
+      disown(seq)
+    end
   end
   flush()
   return refused
