@@ -1,4 +1,4 @@
-"""Schedules on a file and in memory, side by side: whatever is done, both give the same answers."""
+"""Schedules on a file or a server and in memory, side by side: both give the same answers to everything."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from redis_server import RedisServer
 
 from liteq.job import ClaimRequest, Job, JobFilter, NewJob, WorkerInfo
 from liteq.timetable import Firing, ScheduleRecord
 from liteq.transport import Transport
 from liteq.transports.memory import MemoryTransport
+from liteq.transports.redis.transport import RedisTransport
 from liteq.transports.sqlite.transport import SqliteTransport
 
 NOW = 1_700_000_000.0
@@ -35,13 +37,13 @@ class TwoStores(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.stores: list[Transport] = [
-            MemoryTransport(),
-            SqliteTransport(Path(self.folder.name, "queue.db"), durability="normal"),
-        ]
+        self.stores: list[Transport] = [MemoryTransport(), self.open()]
         self.seen: dict[str, list[ScheduleRecord]] = {}
         self.now = NOW
         self.holders = [store.register(WorkerInfo("w", "h", 1, 1), 60.0, NOW) for store in self.stores]
+
+    def open(self) -> Transport:
+        return SqliteTransport(Path(self.folder.name, "queue.db"), durability="normal")
 
     def teardown(self) -> None:
         for store in self.stores:
@@ -49,8 +51,8 @@ class TwoStores(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def both(self, act: Callable[[Transport], Any]) -> Any:
-        memory, file = (act(store) for store in self.stores)
-        assert file == memory
+        memory, other = (act(store) for store in self.stores)
+        assert other == memory
         return memory
 
     @rule(name=NAMES, moment=MOMENTS, paused=st.booleans(), broken=st.sampled_from([None, None, "why"]))
@@ -125,3 +127,14 @@ class TwoStores(RuleBasedStateMachine):
 
 TestSchedules = TwoStores.TestCase
 TestSchedules.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+
+
+def test_schedules_on_a_server_are_those_in_memory(shared_redis: RedisServer) -> None:
+    class MemoryAndServer(TwoStores):
+        def open(self) -> Transport:
+            name = Path(self.folder.name).name
+            return RedisTransport(shared_redis.url(prefix=name), durability="normal")
+
+    run_state_machine_as_test(
+        MemoryAndServer, settings=settings(max_examples=100, stateful_step_count=25, deadline=None)
+    )
