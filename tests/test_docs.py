@@ -45,6 +45,9 @@ RUN = {"python", "console"}
 SHELLS = {"bash", "sh", "shell", "zsh", "bat", "powershell", "doscon", "pycon"}
 SECONDS = 60
 
+SHOP_QUEUE = "SHOP_QUEUE"
+"""Names the URL of a server, for pages that need one."""
+
 FENCE = re.compile(
     r"(?:^<!-- (?P<verb>[a-z ]+): (?P<argument>[^\n]+?) -->\n)?"
     r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
@@ -182,8 +185,13 @@ def runs(page: Path) -> bool:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=page_name)
-def test_the_code_on_the_page_runs(page: Path, tmp_path: Path):
-    Walk(tmp_path, page_name(page)).through(page.read_text(encoding="utf-8"))
+def test_the_code_on_the_page_runs(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
+    text = page.read_text(encoding="utf-8")
+    if SHOP_QUEUE in text:
+        monkeypatch.setenv(SHOP_QUEUE, request.getfixturevalue("redis_url"))
+    Walk(tmp_path, page_name(page)).through(text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

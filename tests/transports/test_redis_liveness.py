@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from redis_server import RedisServer
 
+from liteq.app.opening import open_transport
 from liteq.errors import StoreUnavailableError
-from liteq.job import Running
+from liteq.job import Running, WorkerInfo
 from liteq.transports.local import machine
 from liteq.transports.redis import liveness, offices
 from liteq.transports.redis.connection import Connection
@@ -281,3 +282,23 @@ def test_an_office_that_a_server_has_forgotten_is_taken_again(
         redis_server.ask("FLUSHALL")
         until(lambda: redis_server.ask("EXISTS", "{liteq}:office:upkeep") == b":1\r\n")
         assert ours.keeps("upkeep")
+
+
+# ---- workers that are gone ---------------------------------------------------------------------------
+
+
+def test_a_worker_of_a_host_that_is_gone_is_forgotten_after_a_day(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with open_transport(redis_url) as here:
+        here.register(WorkerInfo("lives", "this", 1, 1), 60.0, 1000.0)
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "elsewhere"))
+        with open_transport(redis_url) as elsewhere:
+            elsewhere.register(WorkerInfo("gone", "other", 1, 1), 60.0, 1000.0)
+            assert [record.alive for record in here.workers()] == [True, None]
+
+            here.tend(1000.0 + 86400)
+            assert len(here.workers()) == 2
+            here.tend(1061.0 + 86400)
+            assert [record.info.name for record in here.workers()] == ["lives"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from fake_redis import FakeRedis, bulk
@@ -15,7 +16,7 @@ from redis_server import RedisServer
 
 from liteq.app.opening import open_transport
 from liteq.errors import NewerStoreError, NotAQueueError, StoreUnavailableError
-from liteq.job import WorkerInfo
+from liteq.job import ClaimRequest, NewJob, WorkerInfo
 from liteq.transport import Transport
 from liteq.transports.redis import opening
 
@@ -203,3 +204,31 @@ def test_a_healthy_server_is_found_healthy(open_queue: Open, start_redis: Start)
 
     assert all(ok for ok, _ in found(transport).values())
     assert dict(transport.describe())["redis"] == server.url()
+
+
+def test_a_user_with_the_rights_that_the_guide_lists_can_do_everything(
+    open_queue: Open, redis_server: RedisServer
+) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "redis.md").read_text(encoding="utf-8")
+    line = next(line for line in guide.splitlines() if line.startswith("ACL SETUSER shop"))
+    assert redis_server.ask(*line.split()) == b"+OK\r\n"
+    try:
+        transport = open_queue(redis_server.url(username="shop", password="password"))
+        now = time.time()
+        listener = transport.listen_for_jobs()
+        listener.arm()
+        job = NewJob("1", "task", b"")
+        assert transport.enqueue([job], now) == [True]
+        assert listener.wait(10)
+        holder = transport.register(WorkerInfo("w", "host", 1, 1), 60.0, now)
+        (claim,) = transport.claim(holder, ClaimRequest({"task": 1}), now)
+        assert claim.id == "1"
+        assert transport.revoke(["1"], now, "why") == [False]
+        with transport.lead() as leads:
+            assert leads
+        assert found(transport)["format"][0]
+        assert transport.describe()
+        assert transport.purge(None, now) == 0
+        transport.tend(now)
+    finally:
+        redis_server.ask("ACL", "DELUSER", "shop")

@@ -37,6 +37,9 @@ from liteq.transports.redis.turns import Turns, wanted
 
 __all__ = ["RedisTransport"]
 
+FORGOTTEN_AFTER = 86400.0
+"""Seconds after the end of its lease for which a worker stays listed that holds no job and cannot be seen."""
+
 
 class RedisTransport(StoredSchedules, MovableStore, Transport):
     """A queue on a Redis server."""
@@ -202,7 +205,12 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
         return self._offices.keeps(office)
 
     def tend(self, now: float) -> None:
-        self._lives.tidy([record.holder for record in self.workers()])
+        records = self.workers()
+        self._lives.tidy([record.holder for record in records])
+        for record in records:
+            # Of another host, and nothing was heard of it since; if it lives after all, it registers anew.
+            if record.alive is not True and not record.leases and record.expires < now - FORGOTTEN_AFTER:
+                self.expel(record.holder, record.expires)
 
     def diagnose(self, now: float) -> list[Finding]:
         broken = sum(record.broken is not None for record in self.schedules())
