@@ -12,6 +12,7 @@ from fake_redis import FakeRedis, bulk
 from redis_server import RedisServer
 
 from liteq.errors import (
+    ConfigurationError,
     StoreBusyError,
     StoreError,
     StoreFullError,
@@ -321,6 +322,20 @@ def test_an_error_of_a_script_is_told_once(connect: Connect, redis_url: str) -> 
 
     with pytest.raises(StoreError, match="no such thing"):
         connection.run(script(connection, "return redis.error_reply('ERR no such thing')"), ())
+
+
+def test_a_file_that_a_url_names_and_that_is_not_there_is_an_error_at_once(connect: Connect) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no file /no/ca\.pem \(ssl_ca_certs\)"):
+        connect("rediss://host?ssl_ca_certs=/no/ca.pem")
+
+
+def test_a_connection_that_is_refused_for_good_is_not_announced_as_an_outage(
+    connect: Connect, start_redis: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start_redis("--requirepass", "right")
+    with pytest.raises(StoreUnavailableError):
+        connect(server.url(password="wrong")).command("PING")
+    assert not caplog.records
 
 
 # ---- several servers ---------------------------------------------------------------------------------

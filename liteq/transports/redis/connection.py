@@ -246,6 +246,8 @@ class Connection:
             raise
         except Exception as error:
             trouble = understand(error)
+            if trouble.kind is Kind.FINAL:
+                return trouble, None
             self._tell_down(trouble)
             # Nothing was sent.
             return trouble._replace(kind=Kind.NOT_NOW) if trouble.kind is Kind.BROKEN else trouble, None

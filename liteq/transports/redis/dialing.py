@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
-from liteq.errors import StoreUnavailableError
+from liteq.errors import ConfigurationError, StoreUnavailableError
 from liteq.transports.redis.client import Link, redis_client
 from liteq.urls import RedisUrl
 
@@ -30,6 +31,9 @@ class Dialer:
     Args:
         url: where it is.
         patience: seconds that a call may take in all; no single wait is longer, if that is over a second.
+
+    Raises:
+        ConfigurationError: a file that the URL names is not there, or redis-py is missing.
     """
 
     def __init__(self, url: RedisUrl, patience: float) -> None:
@@ -43,6 +47,9 @@ class Dialer:
         reply = options.pop("socket_timeout", REPLY_TIMEOUT)
         connect = options.pop("socket_connect_timeout", CONNECT_TIMEOUT)
         self._tls = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
+        for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            if name in self._tls and not Path(self._tls[name]).is_file():
+                raise ConfigurationError(f"{url.shown}: there is no file {self._tls[name]} ({name}).")
         if "ssl_password" in url.secrets:
             self._tls["ssl_password"] = url.secrets["ssl_password"]
         self._keepalive = {} if url.kind == "unix" else {"socket_keepalive": True}
