@@ -327,6 +327,7 @@ def test_what_a_job_stops_or_leaves_on_the_event_loop_does_not_stop_the_worker(
     pooled(AsyncioPool())
     assert stops.delay().get(timeout=PATIENCE) is None
     assert give.delay().get(timeout=PATIENCE) == 1
+    assert isinstance(left[0].exception(), SystemExit)
 
 
 @pytest.mark.parametrize("name", ["threads", "asyncio", "solo"])
