@@ -7,15 +7,24 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, copy_context
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from liteq.aio.courier import Courier
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
+from liteq.calls.request import Acts, current
 from liteq.errors import NotSupportedError, StoreUnavailableError
 
-__all__ = ["AsyncConnection", "AsyncCursor", "AsyncTransaction", "joined"]
+__all__ = [
+    "AsyncConnection",
+    "AsyncCursor",
+    "AsyncTransaction",
+    "abandon_blocks",
+    "joined",
+    "open_blocks",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +53,10 @@ class AsyncTransaction:
         self.store = store
         self.courier = Courier("liteq-transaction")
         self.is_over = False
-        self._was_closed = False
+        self.owner: Acts | None = None
+        """The attempt of a job whose task has opened it."""
+        self._thread = 0
+        self._aborted: str | None = None
         self._begin = begin
         self._entered: AbstractContextManager[user_connection.Connection] | None = None
 
@@ -56,9 +68,13 @@ class AsyncTransaction:
             raise NotSupportedError(
                 "This is inside a transaction on the queue's file already; use SAVEPOINT for a part of it."
             )
+        running = current()
+        self.owner = None if running is None else running.acts
         self._blocks = hub_of(self.store).blocks
         self._blocks.add(self)
-        self.store.hold_loop(+1)
+        self._thread = get_ident()
+        self.store.hold_loop(self._thread, +1)
+        open_blocks.add(self)
         try:
             connection = await self.courier.call(self._enter)
         except BaseException:
@@ -81,8 +97,8 @@ class AsyncTransaction:
             await self._end(None if error is None else _Undo())
         finally:
             self._part()
-        if self._was_closed and error is None:
-            raise self._closed()
+        if error is None:
+            self._check_whole()
 
     async def _end(self, undo: _Undo | None) -> None:
         """End the transaction, and wait for that whoever cancels meanwhile."""
@@ -104,11 +120,10 @@ class AsyncTransaction:
         """Raise where the transaction has ended.
 
         Raises:
-            StoreUnavailableError: because the queue was closed.
+            StoreUnavailableError: because the queue was closed, or the job of its task has ended.
             NotSupportedError: because its block is over.
         """
-        if self._was_closed:
-            raise self._closed()
+        self._check_whole()
         if self.is_over:
             raise NotSupportedError(
                 "The block of this connection is over: it and its cursors work only inside the `async with` "
@@ -120,22 +135,30 @@ class AsyncTransaction:
         self.check_open()
         return await self.courier.call(partial(copy_context().run, work))
 
-    def abort(self) -> None:
-        """Roll it back, because the queue is closed; what the block does from now on raises."""
-        self._was_closed = True
+    def abort(self, why: str = "this queue was closed") -> None:
+        """Roll it back; what the block does from now on raises.
+
+        Args:
+            why: what has happened, to be followed by "inside ...".
+        """
+        self._aborted = why
         self.courier.post(partial(self._leave, _Undo()))
         self.courier.close()
+        self._part()
 
-    def _closed(self) -> StoreUnavailableError:
-        return StoreUnavailableError(
-            f"{self.store.settings.url}: this queue was closed inside `async with q.atransaction()`, which "
-            "was rolled back."
-        )
+    def _check_whole(self) -> None:
+        if self._aborted is not None:
+            raise StoreUnavailableError(
+                f"{self.store.settings.url}: {self._aborted} inside `async with ...atransaction()`, which "
+                "was rolled back."
+            )
 
     def _part(self) -> None:
         self.courier.retire()
-        self.store.hold_loop(-1)
-        self._blocks.discard(self)
+        if self in open_blocks:
+            open_blocks.discard(self)
+            self._blocks.discard(self)
+            self.store.hold_loop(self._thread, -1)
 
     # ---- in the transaction's thread ---------------------------------------------------------------
 
@@ -157,6 +180,18 @@ class AsyncTransaction:
             raise undo
         except _Undo:
             block.__exit__(*sys.exc_info())
+
+
+open_blocks: set[AsyncTransaction] = set()
+"""The transactions that coroutines have open in this process."""
+
+
+def abandon_blocks(owner: Acts) -> bool:
+    """Roll back the transactions that the task of an attempt has left open; tell whether there was one."""
+    left = [block for block in list(open_blocks) if block.owner is owner]
+    for block in left:
+        block.abort("the job that had it open ended")
+    return bool(left)
 
 
 _open: ContextVar[tuple[AsyncTransaction, ...]] = ContextVar("liteq_transactions", default=())

@@ -145,9 +145,8 @@ class Store:
                     self._attendants.append(make())
         return cast(AttendantsT, self._attendants[0])
 
-    def hold_loop(self, more: int) -> None:
-        """Count the asynchronous transactions that the event loop of this thread has open or is opening."""
-        thread = get_ident()
+    def hold_loop(self, thread: int, more: int) -> None:
+        """Count the asynchronous transactions that the event loop of a thread has open or is opening."""
         count = self._held_loops.get(thread, 0) + more
         if count:
             self._held_loops[thread] = count

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn, cast
 
+from liteq.aio.transactions import AsyncTransaction
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.checks import check_name, check_seconds, check_whole, utc_seconds
@@ -64,6 +66,7 @@ class Bound:
                 f"Task {self.name}: update_state() inside a transaction would wait for that transaction, and "
                 "nobody would see the state before its COMMIT; call it before the block."
             )
+        self.store.refuse_to_block("update_state()")
         acts.update_state(state, meta)
 
     @contextmanager
@@ -88,14 +91,29 @@ class Bound:
             ConfigurationError: the worker takes its jobs from another file than this task's queue.
             StoreError: the file cannot serve.
         """
-        acts = self._own_acts()
+        self.store.refuse_to_block("transaction()")
+        with self._opened(self._own_acts()) as connection:
+            yield connection
+
+    def atransaction(self) -> AsyncTransaction:
+        """Open the same with `async with`, in an async task, which gets an `AsyncConnection`.
+
+        What the task enqueues there with `adelay` joins it, and `complete` says what the job's result is.
+
+        Raises:
+            LiteqError: when it is entered or left, as `transaction` and `Queue.atransaction`.
+        """
+        return AsyncTransaction(self.store, partial(self._opened, self._own_acts()))
+
+    @contextmanager
+    def _opened(self, acts: Acts | None) -> Iterator[user_connection.Connection]:
         transport = self.store.transport()
         opened = transport.transaction() if acts is None else acts.transaction(transport)
         with opened as connection, self.store.note_transaction():
             yield cast("user_connection.Connection", connection)
 
     def complete(self, value: object = None) -> None:
-        """Say what the job's result is, inside `with self.transaction()`; without it, the result is None.
+        """Say what the job's result is, inside such a block; without it, the result is None.
 
         Given twice, the last one counts. Does nothing when the task was called directly.
 

@@ -14,6 +14,7 @@ from threading import get_ident
 from types import CoroutineType
 from typing import Any, NamedTuple
 
+from liteq.aio.transactions import abandon_blocks, open_blocks
 from liteq.app.store import abandon_transactions, in_transactions
 from liteq.calls.coroutines import close_loop, run_coroutine
 from liteq.calls.options import decode_options
@@ -223,6 +224,8 @@ class Executor:
         is_left_open = bool(in_transactions) and get_ident() in in_transactions
         if is_left_open:
             abandon_transactions()
+        if open_blocks:
+            is_left_open |= abandon_blocks(acts)
         decided = None
         if not acts.completed:
             if is_left_open:
@@ -260,6 +263,8 @@ class Executor:
         self._end_if_forked(error)
         if get_ident() in in_transactions:
             abandon_transactions()
+        if open_blocks:
+            abandon_blocks(acts)
         if acts.completed:
             self.log.raised_too_late(job, error)
             return None

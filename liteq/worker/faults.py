@@ -59,7 +59,7 @@ def left_open(job: Claim) -> NotSupportedError:
     """Return the error of a job whose task returned inside a transaction."""
     return NotSupportedError(
         f"Task {job.task} returned inside a transaction that it had begun, so it was rolled back. "
-        "Use `with ...transaction():`, which ends it."
+        "Use `with ...transaction():` or `async with ...atransaction():`, which ends it."
     )
 
 
