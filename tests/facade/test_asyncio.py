@@ -20,10 +20,10 @@ from liteq.errors import ConfigurationError, StoreUnavailableError, SyncSubtaskE
 PATIENCE = 30.0
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis"])
 def queue(request: pytest.FixtureRequest, tmp_path) -> Iterator[Queue]:
-    url = "memory://" if request.param == "memory" else tmp_path / "queue.db"
-    with Queue(url, durability="normal") as queue:
+    url = {"memory": "memory://", "file": tmp_path / "queue.db"}.get(request.param)
+    with Queue(request.getfixturevalue("redis_url") if url is None else url, durability="normal") as queue:
         yield queue
 
 
