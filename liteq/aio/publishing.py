@@ -50,8 +50,7 @@ async def enqueue_signatures(
     part = Slice()
     with bulk.saying_where("aenqueue_many()"):
         async for signature in _each(signatures):
-            bulk.add(signature)
-            if bulk.is_full:
+            if bulk.add(signature):
                 bulk.note(*await _store(store, bulk.chunk))
                 part.renew()
             else:

@@ -28,8 +28,7 @@ def enqueue_signatures(
     bulk: Bulk[R] = Bulk(store, atomic)
     with bulk.saying_where("enqueue_many()"):
         for signature in signatures:
-            bulk.add(signature)
-            if bulk.is_full:
+            if bulk.add(signature):
                 _store(bulk)
         if store.settings.eager:
             return bulk.run_eagerly()
@@ -60,24 +59,26 @@ class Bulk(Generic[R]):
         self.store = store
         self.chunk: list[NewJob] = []
         self.results: list[AsyncResult[R]] = []
-        self._most = None if atomic or store.settings.eager else CHUNK
+        self._is_eager = store.settings.eager
+        self._most = None if atomic or self._is_eager else CHUNK
         self._task: Task[..., R] | None = None
         self._eager: list[Task[..., R]] = []
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the chunk is to be stored before more is added."""
-        return len(self.chunk) == self._most
+    def add(self, signature: Signature[AsyncResult[R]]) -> bool:
+        """Check and encode a call; raises as `Task.delay`.
 
-    def add(self, signature: Signature[AsyncResult[R]]) -> None:
-        """Check and encode a call; raises as `Task.delay`."""
+        Returns:
+            Whether the chunk is to be stored before more is added.
+        """
         task = self._task
         if task is None or type(signature) is not Signature or signature.task is not task:
             task = self._task = _task_of(signature, self.store)
         placement = task.place(signature.options) if signature.options else None
-        self.chunk.append(task.new_job(signature.args, signature.kwargs, placement))
-        if self.store.settings.eager:
+        chunk = self.chunk
+        chunk.append(task.new_job(signature.args, signature.kwargs, placement))
+        if self._is_eager:
             self._eager.append(task)
+        return len(chunk) == self._most
 
     def note(self, stored: Sequence[bool], seen: bool) -> None:
         """Note that the chunk is stored.
