@@ -81,3 +81,19 @@ def test_what_was_moved_is_told_by_doctor_and_by_every_command_that_would_change
         assert result.exit_code == 2
         assert f"was moved to {Path('new.db').resolve()}" in result.stderr
     assert liteq("inspect", shop.file).exit_code == 0
+
+
+def test_a_file_is_moved_to_redis_and_back(shop: Shop, liteq: Liteq, redis_url: str):
+    shop.queue.send_task("shop.add", (1, 2), task_id="first")
+    url = f"{redis_url}?prefix=shop"
+    assert json.loads(liteq("move", shop.file, url, "--json").stdout)["waiting"] == 1
+    listed = liteq("jobs", url)
+    assert "first" in listed.stdout
+    refused = liteq("call", shop.file, "shop.add", "1")
+    assert f"was moved to {url}" in refused.stderr
+
+    assert json.loads(liteq("move", url, shop.file, "--json").stdout)["waiting"] == 1
+    refused = liteq("call", url, "shop.add", "1")
+    assert refused.exit_code == 2
+    assert f"was moved to {shop.file}" in refused.stderr
+    assert shop.queue.AsyncResult("first").exists()
