@@ -169,7 +169,8 @@ class Transport(ScheduleStore, MoveStore, RemoteStore):
         Then delayed jobs that are due become ready, waiting jobs that have expired become REVOKED, and, if
         there is a request and the holder is registered, jobs are claimed: state STARTED, attempts + 1,
         a new token. The waiting jobs that the request names are taken in their order until one does not
-        fit into the budget (the first always does) or the limit is reached; none is skipped.
+        fit into the budget (the first always does) or the limit is reached; none is skipped. Where payloads
+        are large, a transport may bring fewer.
         A turn with a request renews the holder's leases, by the visibility timeout it registered with, when
         more than a third of their time has passed (that all of it has is no obstacle), or when they would
         end later than if they were renewed now, because the clock was set back.

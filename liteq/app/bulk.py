@@ -1,4 +1,4 @@
-"""Enqueueing many calls: encoded before each transaction begins, a thousand to a transaction."""
+"""Enqueueing many calls: encoded before each transaction begins, up to a thousand to a transaction."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ R = TypeVar("R")
 
 CHUNK = 1000
 """Jobs stored in one transaction."""
+CHUNK_BYTES = 16 << 20
+"""Payloads after which fewer are stored in one: a store holds up others meanwhile."""
 
 
 def enqueue_signatures(
@@ -61,6 +63,7 @@ class Bulk(Generic[R]):
         self.results: list[AsyncResult[R]] = []
         self._is_eager = store.settings.eager
         self._most = None if atomic or self._is_eager else CHUNK
+        self._room = CHUNK_BYTES
         self._task: Task[..., R] | None = None
         self._eager: list[Task[..., R]] = []
 
@@ -75,10 +78,12 @@ class Bulk(Generic[R]):
             task = self._task = _task_of(signature, self.store)
         placement = task.place(signature.options) if signature.options else None
         chunk = self.chunk
-        chunk.append(task.new_job(signature.args, signature.kwargs, placement))
+        job = task.new_job(signature.args, signature.kwargs, placement)
+        chunk.append(job)
+        self._room -= len(job.payload)
         if self._is_eager:
             self._eager.append(task)
-        return len(chunk) == self._most
+        return len(chunk) == self._most or (self._room <= 0 and self._most is not None)
 
     def note(self, stored: Sequence[bool], seen: bool) -> None:
         """Note that the chunk is stored.
@@ -92,6 +97,7 @@ class Bulk(Generic[R]):
             for job, is_new in zip(self.chunk, stored, strict=True)
         ]
         self.chunk = []
+        self._room = CHUNK_BYTES
 
     def run_eagerly(self) -> list[AsyncResult[R]]:
         """Run all calls here and now."""

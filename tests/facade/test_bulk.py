@@ -41,6 +41,11 @@ def test_calls_are_stored_in_order_a_thousand_to_a_transaction(queue, add, batch
     assert [result.id for result in results] == sorted(result.id for result in results)
 
 
+def test_large_calls_are_stored_fewer_to_a_transaction(queue, add, batches):
+    queue.enqueue_many(add.s(1, bytes(1_000_000)) for _ in range(30))
+    assert batches == [17, 13]
+
+
 def test_atomic_calls_are_stored_in_one_transaction(queue, add, batches):
     queue.enqueue_many((add.s(i) for i in range(2500)), atomic=True)
     assert batches == [2500]

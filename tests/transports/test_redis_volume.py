@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis_server import RedisServer
 
-from liteq.errors import StoreFullError
+from liteq.errors import PayloadTooLargeError, StoreFullError
 from liteq.job import ClaimRequest, JobFilter, NewJob, WorkerInfo
 from liteq.lifecycle import Returned, Succeeded, decide
 from liteq.states import PENDING, REVOKED, STARTED, SUCCESS
@@ -137,6 +137,42 @@ def test_a_job_that_is_too_costly_stops_the_claim_from_many_lanes(transport: Red
     holder = register(transport)
     assert [claim.id for claim in transport.claim(holder, request, NOW)] == ["0", "1", "2", "3", "4"]
     assert [claim.id for claim in transport.claim(holder, request, NOW)] == ["5"]
+
+
+def test_large_payloads_and_results_come_in_several_replies(transport: RedisTransport) -> None:
+    payload = bytes(3 << 20)
+    names = [str(number) for number in range(7)]
+    for name in names:
+        transport.enqueue([NewJob(name, "add", payload, queue=name[:1])], NOW)
+    holder = register(transport)
+    first = transport.claim(holder, ANY, NOW)
+    claims = list(first)
+    while batch := transport.claim(holder, ANY, NOW):
+        claims += batch
+    assert 1 <= len(first) < len(names)
+    assert [claim.id for claim in claims] == names
+    assert transport.leases(holder) == claims
+    assert [found and found.id for found in transport.get([*names, "8"])] == [*names, None]
+    assert [found.id for found in transport.find(JobFilter())] == names[::-1]
+    assert [found.id for found in transport.find(JobFilter(limit=5, tasks=["add"]))] == names[:1:-1]
+    assert {len(claim.payload) for claim in claims} == {len(payload)}
+
+
+def test_a_job_that_is_larger_than_a_reply_should_be_is_claimed_alone(transport: RedisTransport) -> None:
+    payload = bytes(20 << 20)
+    for name in "ab":
+        transport.enqueue([NewJob(name, "add", payload)], NOW)
+    holder = register(transport)
+    assert [[claim.id for claim in transport.claim(holder, ANY, NOW)] for _ in range(3)] == [["a"], ["b"], []]
+    assert len(transport.get(["a", "b"])) == 2
+
+
+def test_more_than_a_server_takes_at_once_is_refused_before_it_is_sent(transport: RedisTransport) -> None:
+    for amount, payload in ((1, bytes(270 << 20)), (30, bytes(9 << 20))):
+        jobs = [NewJob(str(number), "add", payload) for number in range(amount)]
+        with pytest.raises(PayloadTooLargeError, match="come to 283 MB"):
+            transport.enqueue(jobs, NOW)
+    assert transport.count() == []
 
 
 def test_jobs_that_became_ready_before_1970_have_their_place_too(transport: RedisTransport) -> None:

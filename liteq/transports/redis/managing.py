@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from liteq.job import Job, JobFilter
+from liteq.job import Claim, Job, JobFilter
 from liteq.transport import EXPIRED, PURGED
 from liteq.transports.redis.calls import Calls
 from liteq.transports.redis.doorbell import Doorbells
-from liteq.transports.redis.records import as_job
+from liteq.transports.redis.records import as_claim, as_job
 
 __all__ = ["Desk"]
 
@@ -35,11 +35,20 @@ class Desk:
 
     def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read jobs by id, in the order asked."""
-        return [
-            None if one is False else as_job(*one)
-            for portion in _portions(job_ids)
-            for one in self._calls.ask("get", portion)
-        ]
+        found: list[Job | None] = []
+        while len(found) < len(job_ids):
+            portion = list(job_ids[len(found) : len(found) + PORTION])
+            found += (None if one is False else as_job(*one) for one in self._calls.ask("get", portion))
+        return found
+
+    def leases(self, holder: int) -> list[Claim]:
+        """List what a worker has under lease, in the order in which it claimed it."""
+        found: list[Claim] = []
+        place: Any = 0
+        while place is not False:
+            portion, place = self._calls.ask("leases", (holder, place))
+            found += (as_claim(*one) for one in portion)
+        return found
 
     def find(self, which: JobFilter) -> list[Job]:
         """Read jobs by a filter, the last stored first."""
@@ -118,6 +127,6 @@ class Desk:
             self._bells.note_awaited(heard)
 
 
-def _portions(items: Sequence[str], size: int = PORTION) -> Iterator[list[str]]:
+def _portions(items: Sequence[str], size: int) -> Iterator[list[str]]:
     for start in range(0, len(items), size):
         yield list(items[start : start + size])

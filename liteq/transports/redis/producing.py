@@ -6,12 +6,15 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from liteq.errors import PayloadTooLargeError
 from liteq.job import PRIORITY_MAX, NewJob, TaskOrigin
 from liteq.transports.redis.calls import Calls
 from liteq.transports.redis.records import body_of, lane_of, pack, record_of
 
 __all__ = ["Origins", "Shipment", "enqueue"]
 
+MOST_BYTES = 256 << 20
+"""Payloads in one call; a server takes 512 MB, and needs room to work on it."""
 SOON = 1.0
 """Seconds; sleepers look this often by themselves, so jobs due later need no ring."""
 _PLACE = struct.Struct(">HBd").pack
@@ -84,6 +87,7 @@ class Shipment:
 
 def enqueue(calls: Calls, origins: Origins, jobs: Sequence[NewJob], now: float) -> list[bool]:
     """Store jobs; for each, tell whether it was stored or gave way to an unfinished one of its id."""
+    _check_size(jobs)
     if len(jobs) == 1 and origins.of(jobs[0].task) is None and _enqueue_one(calls, jobs[0], now):
         return [True]
     shipment = Shipment(origins, now)
@@ -91,6 +95,20 @@ def enqueue(calls: Calls, origins: Origins, jobs: Sequence[NewJob], now: float) 
     stored = calls.act("enqueue", now, shipment.lanes, packed, shipment.origins)
     origins.stored(job.task for job, is_new in zip(jobs, stored, strict=True) if is_new)
     return [is_new == 1 for is_new in stored]
+
+
+def _check_size(jobs: Sequence[NewJob]) -> None:
+    """Refuse what a server would not take in one call, and would hang up on.
+
+    Raises:
+        PayloadTooLargeError: the payloads come to more than `MOST_BYTES`.
+    """
+    size = sum([len(job.payload) for job in jobs])
+    if size > MOST_BYTES:
+        raise PayloadTooLargeError(
+            f"The arguments of {len(jobs)} calls come to {size / 1e6:,.0f} MB, and a Redis server takes "
+            f"{MOST_BYTES / 1e6:,.0f} MB at once. Store them in several calls, without atomic=True."
+        )
 
 
 def _place(priority: int, due: float) -> bytes:

@@ -30,7 +30,7 @@ from liteq.transports.redis.moving import MovableStore
 from liteq.transports.redis.offices import Offices
 from liteq.transports.redis.opening import open_connection
 from liteq.transports.redis.producing import Origins, enqueue
-from liteq.transports.redis.records import as_claim, as_count, as_origin
+from liteq.transports.redis.records import as_count, as_origin
 from liteq.transports.redis.registry import about, as_worker
 from liteq.transports.redis.schedules import StoredSchedules
 from liteq.transports.redis.turns import Turns, wanted
@@ -146,7 +146,7 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
         return bool(self._calls.act("expel", holder, False if seen_expires is None else seen_expires))
 
     def leases(self, holder: int) -> list[Claim]:
-        return [as_claim(*one) for one in self._calls.ask("leases", holder)]
+        return self._desk.leases(holder)
 
     # ---- reading and managing --------------------------------------------------------------------
 

@@ -31,15 +31,22 @@ end
 
 local top = below and string.format('(%.0f', below) or '+inf'
 local looked = call('ZREVRANGEBYSCORE', P .. 'ids', top, '-inf', 'WITHSCORES', 'LIMIT', 0, looks)
-local seqs, found, last = {}, {}, nil
+local seqs, found, room, last = {}, {}, ROOM, nil
 for at = 2, #looked, 2 do
   seqs[#seqs + 1] = looked[at]
 end
 if #seqs > 0 then
   for at, raw in ipairs(call('HMGET', P .. 'jobs', unpack(seqs))) do
-    if raw and passes(raw) and #found < limit then
-      found[#found + 1] = { tonumber(seqs[at]), raw, call('HGET', P .. 'bodies', seqs[at]) }
+    if raw and passes(raw) then
+      local body = call('HGET', P .. 'bodies', seqs[at])
+      found[#found + 1] = { tonumber(seqs[at]), raw, body }
+      room = room - #raw - #(body or '')
+    end
+    last = seqs[at]
+    if #found >= limit or room < 0 then
+      break
     end
   end
 end
-return pack({ found, #seqs == looks and #found < limit and tonumber(seqs[#seqs]) })
+local is_end = #found >= limit or (#seqs < looks and last == seqs[#seqs])
+return pack({ found, not is_end and tonumber(last) })

@@ -58,17 +58,6 @@ local function load(seqs)
   return found
 end
 
-local function bodies_of(seqs)
-  local found = {}
-  for first = 1, #seqs, MOST do
-    local last = math.min(first + MOST - 1, #seqs)
-    for at, body in ipairs(call('HMGET', P .. 'bodies', unpack(seqs, first, last))) do
-      found[first + at - 1] = body
-    end
-  end
-  return found
-end
-
 local function complement(bytes)
   return (string.gsub(bytes, '.', function(c) return string.char(255 - string.byte(c)) end))
 end

@@ -1,6 +1,7 @@
 -- What every script that only reads begins with; see base for KEYS[1]. ARGV[1] is what it is asked.
 local call, pack = redis.call, cmsgpack.pack
 local P = string.sub(KEYS[1], 1, -6)
+local ROOM = 8388608 -- bytes of records and bodies in one reply, but for a single job that brings more
 
 -- Return the queue and the task of a lane.
 local function parts(lane)

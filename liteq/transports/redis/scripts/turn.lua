@@ -13,6 +13,8 @@ local WORKER = P .. 'worker:' .. holder
 local LEASES = P .. 'leases:' .. holder
 local NOTE = 'turn:' .. ARGV[3]
 local BATCH = 2000 -- jobs that one script moves; more would hold up everybody else
+local PORTION = 32 -- bodies that are read at once
+local ROOM = 8388608 -- bytes of bodies in one reply, but for a single job that brings more
 
 local number = tonumber(ARGV[4])
 local about = call('HMGET', WORKER, 'expires', 'timeout', NOTE, 'turns')
@@ -200,7 +202,7 @@ local function sink(lanes, at)
   lanes[at] = lane
 end
 
--- Take the first jobs of the request's lanes, in their order, off the lanes; return their numbers and lanes.
+-- Return the first jobs of the request's lanes, in their order, and the lane of each.
 local function choose()
   local lanes, seqs, homes, spent = {}, {}, {}, 0
   local wanted = serving()
@@ -221,7 +223,7 @@ local function choose()
       break
     end
     seqs[#seqs + 1] = lane.seq
-    homes[#seqs] = lane.lane
+    homes[#seqs] = lane
     lane.taken = lane.taken + 1
     lane.at = lane.at + 1
     if lane.at > #lane.members and not refill(lane, size) then
@@ -234,25 +236,40 @@ local function choose()
       sink(lanes, 1)
     end
   end
-  for _, lane in ipairs(wanted) do
-    if lane.taken > 0 then
-      call('ZREMRANGEBYRANK', lane.key, 0, lane.taken - 1)
-    end
-  end
   return seqs, homes
 end
 
--- Put the chosen jobs under a lease; those whose records make no sense end instead.
+-- Take the first of the chosen jobs off their lanes; as many as were looked at.
+local function take_off(homes, number)
+  local counts = {}
+  for at = 1, number do
+    counts[homes[at].key] = (counts[homes[at].key] or 0) + 1
+  end
+  for key, count in pairs(counts) do
+    call('ZREMRANGEBYRANK', key, 0, count - 1)
+  end
+end
+
+-- Put the chosen jobs under a lease, until their payloads come to more than one reply should bring; those whose
+-- records make no sense end instead.
 local function lease(seqs, homes, list, leased)
-  local records, bodies, token = load(seqs), bodies_of(seqs), fresh('token', #seqs, 1000000)
-  local written = {}
+  local records, token = load(seqs), fresh('token', #seqs, 1000000)
+  local written, bodies, room, looked = {}, {}, ROOM, #seqs
   for at, seq in ipairs(seqs) do
-    local r = records[at]
+    if (at - 1) % PORTION == 0 then
+      bodies = call('HMGET', P .. 'bodies', unpack(seqs, at, math.min(at + PORTION - 1, #seqs)))
+    end
+    local r, body, lane = records[at], bodies[(at - 1) % PORTION + 1], homes[at].lane
+    room = room - (body and #body or 0)
+    if room < 0 and at > 1 then
+      looked = at - 1
+      break
+    end
     if not r then
-      quarantine(seq, homes[at], now)
-    elseif r[STATION] ~= READY or r[LANE] ~= homes[at] then
+      quarantine(seq, lane, now)
+    elseif r[STATION] ~= READY or r[LANE] ~= lane then
       -- It stands elsewhere; this place in the lane is a mistake, and is gone now.
-    elseif not bodies[at] then
+    elseif not body then
       finish(seq, r, 'FAILURE', now, false, 'damaged: its arguments are missing; it was not run', true)
     else
       tally(r, -1)
@@ -265,11 +282,12 @@ local function lease(seqs, homes, list, leased)
       add('leases:' .. holder, token, seq)
       local raw = pack(r)
       written[#written + 1], written[#written + 2] = seq, raw
-      list[#list + 1], list[#list + 2], list[#list + 3] = seq, raw, bodies[at]
+      list[#list + 1], list[#list + 2], list[#list + 3] = seq, raw, body
       leased[#leased + 1], leased[#leased + 2] = seq, token
       token = token + 1
     end
   end
+  take_off(homes, looked)
   spread('HSET', P .. 'jobs', written)
   flush()
 end
