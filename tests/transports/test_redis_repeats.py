@@ -168,7 +168,9 @@ def plain(told: Any) -> Any:
     return 0 if type(told) is int and told > 10**9 else told
 
 
-@pytest.mark.parametrize("verb", ["enqueue one", "enqueue many", "claim", "revoke", "purge", "fire"])
+@pytest.mark.parametrize(
+    "verb", ["enqueue one", "enqueue many", "claim", "update_state", "revoke", "purge", "fire"]
+)
 def test_a_call_that_arrives_after_a_later_one_of_its_caller_is_not_done(
     transport: RedisTransport, verb: str
 ) -> None:
