@@ -70,13 +70,18 @@ class RedisServer:
     """
 
     def __init__(
-        self, *options: str, binary: str | None = None, folder: Path | None = None, log: Path | None = None
+        self,
+        *options: str,
+        snapshots: bool = False,
+        binary: str | None = None,
+        folder: Path | None = None,
+        log: Path | None = None,
     ) -> None:
         """Start the server, and wait until it answers.
 
         Args:
-            options: more words for its command line, as `"--appendonly", "yes"`; it keeps no snapshots unless
-                they say so.
+            options: more words for its command line, as `"--appendonly", "yes"`.
+            snapshots: whether it saves snapshots as a server does that is told nothing about them.
             binary: its program; by default what `find_server` returns.
             folder: the folder for its files; by default one of its own.
             log: the file that its output is added to; by default one beside its socket.
@@ -87,7 +92,7 @@ class RedisServer:
         self.socket = Path(self._place.name, "redis.sock")
         self.folder = Path(self._place.name) if folder is None else folder
         self._log = Path(self._place.name, "log") if log is None else log
-        self._options = options if "--save" in options else ("--save", "", *options)
+        self._options = options if snapshots or "--save" in options else ("--save", "", *options)
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self.start()

@@ -12,7 +12,10 @@ from typing import Any
 __all__ = ["CHANGED_LATE", "SILENT", "USED", "WITHOUT_EFFECT", "default_of", "find"]
 
 USED: Mapping[str, tuple[Any, str]] = {
-    "broker_url": (None, "the queue's file, or its Redis server; the variable `CELERY_BROKER_URL` wins over it, as in Celery"),
+    "broker_url": (
+        None,
+        "the queue's file, or its Redis server; the variable `CELERY_BROKER_URL` wins over it, as in Celery",
+    ),
     "result_backend": (None, "checked; the broker keeps the results"),
     "timezone": (None, "the zone of schedules; without it UTC"),
     "enable_utc": (True, "`False` needs a `timezone`"),

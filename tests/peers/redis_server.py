@@ -10,12 +10,10 @@ from redis_server import RedisServer
 
 __all__ = ["redis_running"]
 
-SNAPSHOTS = ["--save", "3600 1 300 100 60 10000"]
-"""What a server keeps that is started with no settings."""
 SETTINGS = {
-    "default": SNAPSHOTS,
-    "everysec": [*SNAPSHOTS, "--appendonly", "yes", "--appendfsync", "everysec"],
-    "always": [*SNAPSHOTS, "--appendonly", "yes", "--appendfsync", "always"],
+    "default": [],
+    "everysec": ["--appendonly", "yes", "--appendfsync", "everysec"],
+    "always": ["--appendonly", "yes", "--appendfsync", "always"],
 }
 
 
@@ -29,5 +27,6 @@ def redis_running(binary: str, store: Path, durability: str) -> Iterator[tuple[P
         durability: a key of `SETTINGS`.
     """
     log = store.parent / "redis.log"
-    with RedisServer(*SETTINGS[durability], binary=binary, folder=store, log=log) as server:
+    options = SETTINGS[durability]
+    with RedisServer(*options, snapshots=True, binary=binary, folder=store, log=log) as server:
         yield server.socket, server.pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -122,6 +123,25 @@ def test_nobody_waits_long_for_a_server_that_is_not_there(
     assert listener.wait(MOMENT) is False
     assert ours.is_awaited() is False
     listener.close()
+
+
+def test_a_user_who_may_not_listen_is_told_once(
+    redis_server: RedisServer, bells: Bells, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.ask("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "resetchannels", "+@all")
+    connection = Connection(read_redis_url(redis_server.url(username="deaf", password="pw")), PATIENCE)
+    ours = Doorbells(connection)
+    try:
+        listener = ours.listen_jobs(None)
+        give_up = time.monotonic() + PATIENCE
+        while not caplog.records and time.monotonic() < give_up:
+            listener.arm()
+            listener.wait(MOMENT)
+        assert ["nobody can be woken" in record.getMessage() for record in caplog.records] == [True]
+    finally:
+        ours.close()
+        connection.close()
+        redis_server.ask("ACL", "DELUSER", "deaf")
 
 
 def test_results_are_awaited_as_the_server_says(redis_server: RedisServer, bells: Bells) -> None:

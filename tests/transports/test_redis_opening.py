@@ -157,7 +157,7 @@ def test_databases_and_prefixes_are_queues_of_their_own(open_queue: Open, redis_
         (["--appendonly", "yes", "--appendfsync", "always"], "full", []),
         (["--appendonly", "yes", "--appendfsync", "everysec"], "full", ["may lose the last second or two"]),
         (["--appendonly", "yes", "--appendfsync", "everysec"], "normal", []),
-        (["--save", "60 1"], "full", ["may lose all that came after the last snapshot"]),
+        (["--save", "60", "1"], "full", ["may lose all that came after the last snapshot"]),
         ([], "full", ["may lose everything"]),
         ([], "normal", []),
         (["--maxmemory-policy", "allkeys-lru"], "normal", ["throws keys away.*allkeys-lru.*noeviction"]),
@@ -232,3 +232,15 @@ def test_a_user_with_the_rights_that_the_guide_lists_can_do_everything(
         transport.tend(now)
     finally:
         redis_server.ask("ACL", "DELUSER", "shop")
+
+
+def test_a_user_who_may_not_publish_is_told_so_before_anything_is_stored(
+    open_queue: Open, redis_server: RedisServer
+) -> None:
+    redis_server.ask("ACL", "SETUSER", "mute", "on", ">pw", "~*", "resetchannels", "+@all")
+    try:
+        with pytest.raises(StoreUnavailableError, match="access rules"):
+            open_queue(redis_server.url(username="mute", password="pw"))
+    finally:
+        redis_server.ask("ACL", "DELUSER", "mute")
+    assert redis_server.ask("DBSIZE") == b":0\r\n"

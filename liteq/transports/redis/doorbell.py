@@ -7,6 +7,7 @@ while the connection is down is lost; then sleepers wake late, because they look
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import threading
@@ -18,8 +19,11 @@ from liteq.transports.local.listening import LocalListener
 from liteq.transports.redis.client import Link
 from liteq.transports.redis.connection import FIRST_PAUSE, LAST_PAUSE, Connection
 from liteq.transports.redis.scripts import pack
+from liteq.transports.redis.trouble import Kind, Trouble, understand
 
 __all__ = ["Doorbells", "RedisListener"]
+
+LOGGER = logging.getLogger("liteq")
 
 CONFIRMED_WITHIN = 0.5
 """Seconds in which the server confirms a subscription; after that, one goes to sleep without."""
@@ -87,6 +91,7 @@ class Doorbells:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._awaited_until = 0.0
+        self._has_told = False
 
     # ---- listening -------------------------------------------------------------------------------
 
@@ -179,12 +184,22 @@ class Doorbells:
                 self._connect()
                 pause = FIRST_PAUSE
                 self._listen()
-            except Exception:
-                # Whatever it is: the transport's own calls meet it too, and tell.
+            except Exception as error:
+                self._tell(understand(error))
                 self._disconnect()
                 self._closing.wait(pause * random.uniform(0.5, 1.0))
                 pause = min(LAST_PAUSE, 2 * pause)
         self._disconnect()
+
+    def _tell(self, trouble: Trouble) -> None:
+        """Say once that nobody can be rung; of what passes, the transport's own calls tell."""
+        if trouble.kind is Kind.FINAL and not (self._has_told or self._closing.is_set()):
+            self._has_told = True
+            LOGGER.warning(
+                "%s: nobody can be woken (%s). Sleepers look by themselves, once a second.",
+                self._connection.shown,
+                trouble.text,
+            )
 
     def _connect(self) -> None:
         link = self._connection.dial()

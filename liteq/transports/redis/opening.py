@@ -170,6 +170,8 @@ def _check_version(shown: str, server: Server) -> None:
 
 
 def _check_keys(connection: Connection, create: bool) -> None:
+    # A script that may write but not publish would fail half way through. Nobody listens here.
+    connection.command("PUBLISH", connection.key, "")
     if not create and not connection.command("EXISTS", connection.key):
         raise StoreUnavailableError(
             f"{connection.shown}: there is no queue here; check the URL, its database and its prefix."
