@@ -112,7 +112,7 @@ class RedisServer:
         return self._process.pid
 
     def start(self, *options: str) -> None:
-        """Start it, if it does not run, and wait until it answers, whatever it answers.
+        """Start it, if it does not run, and wait until it has read its files and answers.
 
         Args:
             options: words for its command line that replace those of before, if there are any.
@@ -131,10 +131,11 @@ class RedisServer:
         give_up = time.monotonic() + PATIENCE
         while self._process.poll() is None and time.monotonic() < give_up:
             try:
-                if self.ask("PING"):
+                if not self.ask("PING").startswith(b"-LOADING"):
                     return
             except OSError:
-                time.sleep(0.01)
+                pass
+            time.sleep(0.01)
         said = self._log.read_text(errors="replace")
         raise RuntimeError(f"The Redis server did not start:\n{said[-2000:]}")
 
