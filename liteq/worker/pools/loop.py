@@ -274,8 +274,8 @@ class ConcurrentLoop:
 
     def returned(self, run: Run) -> None:
         """Take back a job that has not begun."""
-        if run.is_published and self.slot is not None:
-            self.slot.clear(run.place)
+        if run.is_published:
+            run.unpublish()
         with self._lock:
             self._desk.give_back(run.job)
             self._note_end(run)
@@ -288,8 +288,7 @@ class ConcurrentLoop:
 
     def _forget(self, run: Run) -> None:
         key = run.job.seq, run.job.token
-        if self.slot is not None:
-            self.slot.clear(run.place)
+        run.unpublish()
         self._plain.discard(key)
         self._active.pop(key, None)
         self._ended.discard(key)

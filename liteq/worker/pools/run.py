@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from liteq.clock import Clock
@@ -75,8 +76,17 @@ class Run:
         """Publish that it runs."""
         self.is_published = True
         slot = self._host.slot
-        if slot is not None:
-            slot.begin(self.job.seq, self.job.token, self._deadline, self.place)
+        # A slot that is closed at this moment belongs to a worker that starts anew, and publishes all then.
+        with suppress(ValueError):
+            if slot is not None:
+                slot.begin(self.job.seq, self.job.token, self._deadline, self.place)
+
+    def unpublish(self) -> None:
+        """Publish no longer that it runs."""
+        slot = self._host.slot
+        with suppress(ValueError):
+            if slot is not None:
+                slot.clear(self.place)
 
     def _begins(self) -> bool:
         host = self._host
