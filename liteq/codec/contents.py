@@ -62,6 +62,8 @@ class Contents:
         Raises:
             EncodingError: it would not come back the same.
         """
+        if not self._protection.is_on:
+            return self._codecs.get(job.codec).encode(value)
         label = bare_label(job.codec)
         data = self._codecs.get(label).encode(value)
         if self._cipher is not None:

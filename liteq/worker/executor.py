@@ -130,6 +130,7 @@ class Executor:
         self._call = call
         self._judged: tuple[Claim, str | None] | None = None
         self._untold: int | None = None
+        self._left_tasks: set[str] = set()
 
     def time_limit(self, job: Claim) -> float | None:
         """Return the seconds that the job may take: those given at the call, else its task's own."""
@@ -315,7 +316,9 @@ class Executor:
         now = self._clock.wall()
         returned = decide(job, Returned(), now, self._random)
         left = returned._replace(due=max(returned.due or now, now + LEAVE_FOR), reason=reason(error))
-        self.log.rejected(job, left)
+        if job.task not in self._left_tasks:
+            self._left_tasks.add(job.task)
+            self.log.rejected(job, left)
         return left
 
     # ---- what a task does to its own job -----------------------------------------------------------

@@ -22,7 +22,7 @@ from liteq.errors import (
     NotSupportedError,
     SecurityError,
 )
-from liteq.job import Claim, ClaimRequest, Job, NewJob, WorkerInfo
+from liteq.job import Claim, ClaimRequest, Job, JobFilter, NewJob, WorkerInfo
 from liteq.states import FAILURE, PENDING, RETRY, SUCCESS
 from liteq.testing.clock import ManualClock
 from liteq.worker.code import LoadedCode
@@ -457,3 +457,15 @@ def test_an_unknown_type_of_exception_is_told_by_its_name(make: Callable[..., Qu
     assert work(queue).reason == "DecodingError (the message is encrypted)"
     with pytest.raises((TaskError, DecodingError)):
         queue.AsyncResult("a").get()
+
+
+def test_a_worker_without_the_key_tells_so_once_for_each_task(
+    make: Callable[..., Queue], caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = make()
+    for number in range(3):
+        queue.tasks["echo"].delay(number)
+    poor = make(None)
+    work_all(poor, 3)
+    assert len([line for line in caplog.messages if "It is encrypted" in line]) == 1
+    assert [job.attempts for job in poor.transport.find(JobFilter())] == [0, 0, 0]
