@@ -35,12 +35,12 @@ class JobFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add what the record does not tell yet."""
-        if not hasattr(record, "task_id"):
+        if not _JOB.keys() <= vars(record).keys():
             running = current()
             request = None if running is None else running.request
-            record.task_name = None if request is None else request.task
-            record.task_id = None if request is None else request.id
-            record.attempt = None if request is None else request.attempt
+            told = (None,) * 3 if request is None else (request.task, request.id, request.attempt)
+            for name, value in zip(_JOB, told, strict=True):
+                vars(record).setdefault(name, value)
         return True
 
 
@@ -65,7 +65,7 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self, worker: str = "worker") -> None:
         shown = worker.replace("%", "%%")
-        super().__init__(f"[%(asctime)s: %(levelname)s/{shown}] %(job)s%(message)s")
+        super().__init__(f"[%(asctime)s: %(levelname)s/{shown}] %(_liteq_job)s%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -73,7 +73,7 @@ class TextFormatter(logging.Formatter):
         named = record.task_id is None or record.name == _OWN_LINES  # type: ignore[attr-defined]
         job = "" if named else f"{record.task_name}[{record.task_id}]: "  # type: ignore[attr-defined]
         # So that no id passes for a line.
-        record.job = job if job.isprintable() else ascii(job)[1:-1]
+        record._liteq_job = job if job.isprintable() else ascii(job)[1:-1]
         return super().format(record)
 
 
@@ -115,7 +115,7 @@ class JsonFormatter(logging.Formatter):
 
 def _add_extra(told: dict[str, Any], attributes: Mapping[str, Any]) -> None:
     for name, value in attributes.items():
-        if name not in _PLAIN and name not in _JOB and name != "job":
+        if name not in _PLAIN and name not in _JOB and name != "_liteq_job":
             while name in told:
                 name += "_"
             told[name] = value

@@ -64,10 +64,16 @@ def run_coroutine(coroutine: Coroutine[Any, Any, R]) -> R:
 def close_loop() -> None:
     """Close the calling thread's event loop, if it has one; the next coroutine gets another.
 
-    What the loop has running in other threads is not waited for.
+    What the loop has running in other threads is not waited for. Inside of another event loop it stays open.
     """
+    if _own.loop is None:
+        return
+    import asyncio
+
+    if asyncio._get_running_loop() is not None:
+        return
     loop, _own.loop = _own.loop, None
-    if loop is None or loop.is_closed():
+    if loop.is_closed():
         return
     try:
         _cancel(loop)

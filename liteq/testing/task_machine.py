@@ -258,6 +258,7 @@ class TaskMachine(RuleBasedStateMachine):
             if sys.exc_info()[0] is None:
                 self._finish()
         finally:
+            self._executor.close()
             self._stack.close()
 
     # ---- the worker ------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ class Drain:
             try:
                 self._leave()
             finally:
+                self._executor.close()
                 if self._slot is not None:
                     self._slot.close()
                 transport.unregister(self._holder)

@@ -61,7 +61,7 @@ def talk(tmp_path: Path, start: Start) -> Callable[..., tuple[list[str], list[st
     return run
 
 
-@pytest.mark.parametrize("pool", ["processes", "solo"])
+@pytest.mark.parametrize("pool", ["processes", "threads", "asyncio", "solo"])
 def test_what_tasks_print_goes_to_the_log_when_asked(talk: Callable[..., Any], pool: str):
     out, err = talk("-P", pool, "-c", 1, "--redirect-stdouts", "--redirect-stdouts-level", "error")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,10 @@ from liteq.testing import ManualClock
 from liteq.testing.overriding import override_queue
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "redis":
+        return str(request.getfixturevalue("redis_url"))
     return "memory://" if request.param == "memory" else str(tmp_path / "queue.db")
 
 
@@ -195,6 +198,23 @@ def test_jobs_of_tasks_that_are_not_here_are_counted_and_left(q: Queue):
     result = q.send_task("somewhere.else", (1,))
     assert q.drain().unknown == 1
     assert result.status == "PENDING"
+
+
+def test_async_tasks_run_also_where_an_event_loop_runs_already(q: Queue):
+    @q.task(name="wait")
+    async def wait(word: str) -> str:
+        await asyncio.sleep(0)
+        return word
+
+    results = [wait.delay("one")]
+    q.drain()
+
+    async def within_a_loop() -> None:
+        results.append(wait.delay("two"))
+        q.drain()
+
+    asyncio.run(within_a_loop())
+    assert [result.get(timeout=5) for result in results] == ["one", "two"]
 
 
 def test_no_worker_is_left_registered(q: Queue):

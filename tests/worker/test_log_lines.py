@@ -120,6 +120,15 @@ def test_a_line_of_json_has_everything(run: Lines):
     }
 
 
+def test_what_a_record_was_given_is_kept_and_the_rest_is_added(run: Lines):
+    logger = get_task_logger("some.module")
+    extra = {"task_id": "theirs", "job": "a carpenter"}
+    assert run(lambda: logger.warning("hello", extra=extra))[0].endswith("] t[theirs]: hello")
+    told = record(**extra)
+    TextFormatter().format(told)
+    assert json.loads(JsonFormatter().format(told))["job"] == "a carpenter"
+
+
 class Unprintable:
     def __repr__(self) -> str:
         raise RuntimeError
