@@ -137,20 +137,25 @@ def test_a_project_can_give_the_application_and_the_store_as_fixtures(pytester: 
     run(pytester, tests, passed=1)
 
 
-@pytest.mark.parametrize(
-    ("ini", "mark", "sentence"),
-    [
-        ("liteq_app = nowhere:q", "", "*liteq_app names 'nowhere:q', which cannot be had: No module*"),
-        ("liteq_store = redis", "", "*liteq's store is one of memory, sqlite, not 'redis'.*"),
-        ("", "@pytest.mark.liteq(where='memory')", "*@pytest.mark.liteq takes store= and nothing else.*"),
-    ],
-)
-def test_what_cannot_be_meant_is_said(pytester: pytest.Pytester, ini: str, mark: str, sentence: str):
-    tests = f"""
-import pytest
+def test_what_cannot_be_meant_is_said(pytester: pytest.Pytester):
+    tests = """
+        import pytest
 
-{mark}
-def test_it(liteq_queue):
-    pass
-"""
-    run(pytester, tests, ini, errors=1).stdout.fnmatch_lines([sentence])
+        @pytest.mark.liteq(where="memory")
+        def test_a_word_that_the_marker_does_not_know(liteq_store):
+            pass
+
+        @pytest.mark.liteq(store="redis")
+        def test_a_store_that_the_marker_does_not_know(liteq_store):
+            pass
+
+        def test_an_application_that_is_not_there(liteq_queue):
+            pass
+    """
+    run(pytester, tests, "liteq_app = nowhere:q", errors=3).stdout.fnmatch_lines(
+        [
+            "*@pytest.mark.liteq takes store= and nothing else.*",
+            "*liteq's store is one of memory, sqlite, not 'redis'.*",
+            "*liteq_app names 'nowhere:q', which cannot be had: No module*",
+        ]
+    )

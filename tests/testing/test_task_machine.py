@@ -31,10 +31,12 @@ def q() -> Iterator[Queue]:
         yield queue
 
 
-def run(task: object, base: type[TaskMachine] = TaskMachine, **attributes: Any) -> None:
+def run(
+    task: object, base: type[TaskMachine] = TaskMachine, how: settings = QUICK, **attributes: Any
+) -> None:
     """Run a machine for a task; raises what it finds."""
     machine = type("Machine", (base,), {"task": task, **attributes})
-    run_state_machine_as_test(machine, settings=QUICK)
+    run_state_machine_as_test(machine, settings=how)
 
 
 class Outside:
@@ -76,7 +78,7 @@ GOOD: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
 @pytest.mark.parametrize("kind", GOOD)
 def test_a_task_that_keeps_its_promises_passes(q: Queue, kind: str):
     options, function = GOOD[kind]
-    run(q.task(function, name="good", bind=True, **options) if not options else _task(q, function, options))
+    run(_task(q, function, options), how=settings(QUICK, max_examples=12))
 
 
 def _task(q: Queue, function: Callable[[Any], object], options: dict[str, Any]) -> Task[..., object]:
