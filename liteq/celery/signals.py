@@ -36,13 +36,14 @@ ABSENT = dict.fromkeys(
         "heartbeat_sent",
         "beat_init",
         "beat_embedded_init",
-        "after_setup_logger",
-        "after_setup_task_logger",
         "import_modules",
         "user_preload_options",
         "eventlet_pool_started",
     ),
     _NOT_YET,
+) | dict.fromkeys(
+    ("after_setup_logger", "after_setup_task_logger"),
+    "connect to setup_logging, and configure all of it there; or give liteq worker --log-config FILE.",
 )
 """What Celery has here, each with why it is not."""
 

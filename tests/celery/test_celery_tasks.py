@@ -21,6 +21,7 @@ from liteq.celery.exceptions import (
 )
 from liteq.celery.options import CALL_REFUSED, CALL_SILENT, TASK_REFUSED, TASK_SILENT, TASK_WITHOUT_EFFECT
 from liteq.celery.request import ABSENT_ATTRIBUTES as ABSENT_FIELDS
+from liteq.celery.signals import setup_logging
 from liteq.celery.utils.log import get_task_logger
 
 Make = Callable[..., Celery]
@@ -358,6 +359,10 @@ def test_what_a_task_logs_goes_where_the_workers_lines_go():
     assert logger.parent is not None
     assert logger.parent.name == "liteq.task"
     assert get_task_logger("some.module") is logger
+
+
+def test_the_signal_by_which_a_program_sets_logging_up_is_liteqs_own():
+    assert setup_logging is liteq.signals.setup_logging
 
 
 def test_results_that_are_not_kept_in_a_file_are_the_same_to_ask(tmp_path: Path, eager: Celery):

@@ -217,6 +217,11 @@ def test_async_tasks_run_also_where_an_event_loop_runs_already(q: Queue):
     assert [result.get(timeout=5) for result in results] == ["one", "two"]
 
 
+def test_a_queue_without_tasks_has_nothing_to_drain(q: Queue):
+    q.send_task("somewhere.else")
+    assert q.drain(delayed=True).unknown == 1
+
+
 def test_no_worker_is_left_registered(q: Queue):
     fail = q.task(name="fail")(lambda: 1 / 0)
     fail.delay()
