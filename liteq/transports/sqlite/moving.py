@@ -41,6 +41,8 @@ LOST_JOBS = """
     SELECT seq FROM liteq_jobs WHERE stage < 2 AND lane NOT IN (
         SELECT l.id FROM liteq_lanes l JOIN liteq_queues q ON q.id = l.queue
             JOIN liteq_tasks t ON t.id = l.task)"""
+UNUSUAL_IDS = "SELECT seq, CAST(id AS BLOB), stage < 2 FROM liteq_jobs WHERE id GLOB '*[^ -~]*'"
+RENAME = f"UPDATE liteq_jobs SET id = '{soundness.DAMAGED} ' || seq WHERE seq = ?"
 DISCARD = "DELETE FROM liteq_jobs WHERE seq IN (SELECT seq FROM liteq_jobs LIMIT ?)"
 KEEP_ORIGIN = """
     INSERT INTO liteq_tasks (name, module, root, directory) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
@@ -172,6 +174,13 @@ def _end_damaged(connection: sqlite3.Connection, now: float) -> None:
     ):
         found = connection.execute(statement).fetchall()
         soundness.quarantine(connection, [seq for (seq,) in found], now, complaint)
+    for seq, name, is_waiting in connection.execute(UNUSUAL_IDS).fetchall():
+        try:
+            name.decode()
+        except UnicodeDecodeError:
+            if is_waiting:
+                soundness.quarantine(connection, [seq], now, "its id is not written in UTF-8")
+            connection.execute(RENAME, (seq,))
 
 
 def _end_of_batch(connection: sqlite3.Connection, first: int, limit: int) -> int | None:
