@@ -17,28 +17,39 @@ stays for good, as a few bytes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from liteq.errors import MoveRefusedError, NotSupportedError, StoreMovedError
-from liteq.job import TaskOrigin, WorkerRecord
+from liteq.errors import MoveRefusedError, StoreMovedError
+from liteq.job import Finding, TaskOrigin, WorkerRecord
 from liteq.moving import MoveMark, StoredJob
 from liteq.timetable import ScheduleRecord
 
-__all__ = ["MOST_BYTES", "MoveStore", "closed", "fitting", "in_use", "refuse_holders", "told_moved"]
+__all__ = [
+    "MOST_BYTES",
+    "MoveStore",
+    "closed",
+    "findings",
+    "fitting",
+    "in_use",
+    "refuse_holders",
+    "told_moved",
+]
 
 MOST_BYTES = 4 << 20
 """Payloads and results in one batch, but for a single job that brings more."""
 
 
-class MoveStore:
+class MoveStore(ABC):
     """Moves what it keeps to another store, and takes what comes from one; see the module's text."""
 
     url: str
 
+    @abstractmethod
     def moving(self) -> MoveMark | None:
         """Return the mark of the move for which this store is closed; None if it is open."""
-        raise self._cannot_move()
 
+    @abstractmethod
     def begin_move(self, move_id: str, target: str, now: float) -> MoveMark:
         """Close this store, in one transaction; return the mark that it has then.
 
@@ -49,8 +60,8 @@ class MoveStore:
         Raises:
             MoveRefusedError: a worker lives, or a job is under lease; names them. Nothing was changed.
         """
-        raise self._cannot_move()
 
+    @abstractmethod
     def export(self, after: int | None, limit: int) -> list[StoredJob]:
         """Read jobs that nobody holds, in the order in which they were stored.
 
@@ -58,26 +69,26 @@ class MoveStore:
             after: those whose `seq` is greater; None for all.
             limit: at most so many, and fewer where payloads and results come to more than `MOST_BYTES`.
         """
-        raise self._cannot_move()
 
+    @abstractmethod
     def end_move(self, move_id: str, now: float) -> bool:
         """Note that the target has everything; False if the store is not closed for this move.
 
         It keeps the time at which it was first called.
         """
-        raise self._cannot_move()
 
+    @abstractmethod
     def discard_moved(self, move_id: str, limit: int) -> int:
         """Drop what was moved, at most about `limit` jobs and all schedules at once; return how much went.
 
         0 as well if the store is not closed for this move, or the move has not ended.
         """
-        raise self._cannot_move()
 
+    @abstractmethod
     def reopen(self, move_id: str) -> bool:
         """Take the mark away: the store takes jobs again. False if it is not closed for this move."""
-        raise self._cannot_move()
 
+    @abstractmethod
     def adopt(
         self,
         move_id: str,
@@ -106,14 +117,10 @@ class MoveStore:
         Raises:
             MoveRefusedError: an id or a name is in use here; nothing was stored.
         """
-        raise self._cannot_move()
 
+    @abstractmethod
     def move_progress(self, move_id: str) -> bytes | None:
         """Read what `adopt` stored last for this move; None if it never did."""
-        raise self._cannot_move()
-
-    def _cannot_move(self) -> NotSupportedError:
-        return NotSupportedError(f"{self.url} can neither be moved nor take what is moved.")
 
 
 def closed(url: str, mark: MoveMark) -> StoreMovedError:
@@ -125,6 +132,16 @@ def closed(url: str, mark: MoveMark) -> StoreMovedError:
 def told_moved(url: str, said: str) -> StoreMovedError:
     """Return the same error, where a store has said by itself what has become of it."""
     return StoreMovedError(f"{url} {said}, and nothing is stored here any more; use that queue instead.")
+
+
+def findings(mark: MoveMark | None) -> list[Finding]:
+    """Return what `doctor` says of a closed store; nothing for an open one."""
+    if mark is None:
+        return []
+    if mark.ended is None:
+        advice = "Give the same command again to let the move go on."
+        return [Finding("move", False, f"closed: it is being moved to {mark.target}", advice)]
+    return [Finding("move", False, f"closed: it was moved to {mark.target}", "Use that queue instead.")]
 
 
 def fitting(jobs: Iterable[StoredJob], limit: int) -> list[StoredJob]:

@@ -272,6 +272,16 @@ class MovingContract(Contract):
             with pytest.raises(StoreMovedError, match=r"elsewhere\.db"):
                 second.get([job_id])
 
+    def test_where_a_store_was_moved_is_found_by_who_looks_for_trouble(self, transport: Transport) -> None:
+        def found() -> list[str]:
+            return [each.detail for each in transport.diagnose(NOW) if each.check == "move" and not each.ok]
+
+        assert found() == []
+        transport.begin_move(MOVE, "elsewhere.db", NOW)
+        assert found() == ["closed: it is being moved to elsewhere.db"]
+        transport.end_move(MOVE, NOW)
+        assert found() == ["closed: it was moved to elsewhere.db"]
+
     def test_a_store_with_a_worker_is_not_closed(self, transport: Transport) -> None:
         holder = register(transport)
         with pytest.raises(MoveRefusedError, match=r"worker \(pid 100 on host\)"):

@@ -23,6 +23,7 @@ from liteq.job import (
     WorkerInfo,
     WorkerRecord,
 )
+from liteq.move_store import findings
 from liteq.states import FAILURE, PENDING, REVOKED, SUCCESS
 from liteq.transport import EXPIRED, PURGED, Transport
 from liteq.transports.local.listening import LocalListener
@@ -298,7 +299,8 @@ class MemoryTransport(KeptSchedules, KeptMoves, Transport):
 
     def diagnose(self, now: float) -> list[Finding]:
         with self._verb() as stations:
-            return [Finding("store", True, f"{len(stations.jobs)} jobs in the memory of this program")]
+            kept = Finding("store", True, f"{len(stations.jobs)} jobs in the memory of this program")
+            return [*findings(stations.mark), kept]
 
     def describe(self) -> list[tuple[str, str]]:
         return [("transport", "memory"), ("durability", "none: jobs last as long as this program")]

@@ -20,6 +20,7 @@ from liteq.job import (
     WorkerInfo,
     WorkerRecord,
 )
+from liteq.move_store import findings
 from liteq.transport import Listener, RunningSlot, Transport
 from liteq.transports.redis.calls import Calls
 from liteq.transports.redis.diagnosis import describe, examine
@@ -214,7 +215,8 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
 
     def diagnose(self, now: float) -> list[Finding]:
         broken = sum(record.broken is not None for record in self.schedules())
-        return examine(self._connection, self.workers(), self._durability, broken, now)
+        found = examine(self._connection, self.workers(), self._durability, broken, now)
+        return [*findings(self.moving()), *found]
 
     def describe(self) -> list[tuple[str, str]]:
         return describe(self._connection, self._durability)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from liteq.job import Finding, WorkerRecord
+from liteq.move_store import findings
 from liteq.transports.local.room import free_space
 from liteq.transports.sqlite.checkpoint import WAL_LIMIT
 from liteq.transports.sqlite.file_system import NETWORK_FILE_SYSTEMS, file_system_of
@@ -50,7 +51,7 @@ def examine(
     return [
         _integrity(connection),
         Finding("format", read_version(connection) == VERSION, f"version {read_version(connection)}"),
-        *_move(connection),
+        *findings(read_mark(connection)),
         Finding("SQLite", True, sqlite_version()),
         _file_system(path),
         *_permissions(path),
@@ -69,15 +70,6 @@ def _integrity(connection: sqlite3.Connection) -> Finding:
     ok = problems == ["ok"]
     advice = None if ok else "Stop all workers, keep a copy of the file, and restore a backup."
     return Finding("integrity", ok, "; ".join(problems), advice)
-
-
-def _move(connection: sqlite3.Connection) -> Iterator[Finding]:
-    mark = read_mark(connection)
-    if mark is not None and mark.ended is None:
-        advice = "Give the same command again to let the move go on."
-        yield Finding("move", False, f"closed: it is being moved to {mark.target}", advice)
-    elif mark is not None:
-        yield Finding("move", False, f"closed: it was moved to {mark.target}", "Use that queue instead.")
 
 
 def _file_system(path: Path) -> Finding:
