@@ -147,14 +147,14 @@ class WorkerLoop:
         try:
             self._until(self._is_over, self._step)
             self._desk.hand_back()
-            settle_last(
+            is_there = settle_last(
                 self._desk.settle,
                 lambda: self._desk.oldest_outcome() is None,
                 lambda: self._stopping,
                 self._clock,
                 self._until,
             )
-            self._presence.leave()
+            self._presence.leave(is_there)
         except StoreError:
             self._part()
             raise

@@ -22,7 +22,7 @@ def settle_last(
     may_leave: Callable[[], bool],
     clock: Clock,
     until: Callable[[Callable[[], bool], Callable[[], None]], None],
-) -> None:
+) -> bool:
     """Bring every outcome into the store, before the worker ends; wait out what passes.
 
     From a store out of reach a worker that is to stop leaves in the end: those jobs run again elsewhere.
@@ -33,6 +33,9 @@ def settle_last(
         may_leave: whether the worker was told to stop, and runs nothing any more.
         clock: tells the time.
         until: repeats a step until something holds, and waits out what passes.
+
+    Returns:
+        Whether the store could be reached in the end.
     """
     since: float | None = None
     is_over = False
@@ -52,3 +55,4 @@ def settle_last(
             since, is_over = None, is_done()
 
     until(lambda: is_over, one_step)
+    return since is None

@@ -60,11 +60,15 @@ class Presence:
         self._desk.holder = None
         self._register()
 
-    def leave(self) -> None:
-        """Unregister; what was published is gone, so it must be in the store."""
+    def leave(self, is_there: bool = True) -> None:
+        """Unregister; what was published is gone, so it must be in the store.
+
+        Args:
+            is_there: whether the store can be reached; where not, others find out that this worker is gone.
+        """
         # Only here: after a failure, the slot tells the supervisor which job was the last one.
         self.close_slot()
-        if self._desk.holder is None:
+        if self._desk.holder is None or not is_there:
             return
         try:
             self._transport.unregister(self._desk.holder)

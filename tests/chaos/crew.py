@@ -226,11 +226,13 @@ class Crew:
                 del self._stopped[target]
                 self._send(target, signal.SIGCONT, "CONT")
 
-    def dismiss(self, member: Member) -> None:
-        """Ask a member to stop, and wait until it has."""
+    def dismiss(self, member: Member, seconds: float = PATIENCE) -> None:
+        """Ask a member to stop, and wait until it has, for at most so many seconds."""
         member.condemned = True
         self._send(member.target, signal.SIGTERM, "TERM")
-        self.wait_until(lambda: member.status is not None, f"a {member.role} does not stop when asked to")
+        self.wait_until(
+            lambda: member.status is not None, f"a {member.role} does not stop when asked to", seconds
+        )
         # One that was so young that it had no handler yet ends by the signal; it had no workers either.
         # One that was killed has its killer to answer for it, to the checker; a task may kill its own worker.
         if member.status not in (0, -signal.SIGTERM, -signal.SIGKILL):

@@ -31,6 +31,8 @@ LATE = 4.0
 """Seconds by which such a call may be late on a machine that has other things to do."""
 RECOVERY = 5.0
 """Seconds within which everybody works again once the server can be reached."""
+STOPS_WITHIN = 30.0
+"""Seconds in which a program ends that is asked to stop while it cannot reach the server."""
 PATIENCE = 30.0
 CALM = 0.35
 """Seconds of processor time that the programs of a host may take in each second of an outage."""
@@ -155,7 +157,7 @@ class Trial:
         crew = self.crews[name]
         [member] = [member for member in crew.members if member.role == role]
         began = time.monotonic()
-        crew.dismiss(member)
+        crew.dismiss(member, STOPS_WITHIN)
         self.report.figures["s to stop meanwhile"] = f"{time.monotonic() - began:.1f}"
 
     def replace(self, name: str) -> None:

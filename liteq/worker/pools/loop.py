@@ -153,14 +153,14 @@ class ConcurrentLoop:
         try:
             self._until(self._is_over, self._step)
             self._desk.hand_back()
-            settle_last(
+            is_there = settle_last(
                 self._finish,
                 lambda: not self._active and self._desk.oldest_outcome() is None,
                 lambda: self._stopping and not self._active,
                 self.clock,
                 self._until,
             )
-            self._presence.leave()
+            self._presence.leave(is_there)
         except StoreError:
             self._part()
             raise
