@@ -152,8 +152,12 @@ class Liveness:
 
     def is_trusted(self, holder: int, host_id: str) -> bool:
         """Tell whether what `running` says of a worker is all that there is to know."""
+        return self.has_slot(holder) and self._is_here(host_id)
+
+    def has_slot(self, holder: int) -> bool:
+        """Tell whether there is what a worker has published, where nobody knows any more where it was."""
         folder = self._look()
-        return folder is not None and self._is_here(host_id) and self._slot(folder, holder).exists()
+        return folder is not None and self._slot(folder, holder).exists()
 
     def _is_here(self, host_id: str) -> bool:
         return host_id == f"{self._id}/{machine_id()}/{boot_id()}"

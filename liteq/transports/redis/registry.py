@@ -24,7 +24,8 @@ def as_worker(facts: Sequence[Any], lives: Liveness) -> WorkerRecord:
     """Return a worker as it is listed: one that is registered, or one that is gone and left leases."""
     holder, written, started, expires, timeout, leases = facts
     if written is False:
-        return _gone(holder, WorkerInfo("(unregistered)", "", 0, 0), leases)
+        # What it published is still there if it was one of this machine, and did not leave by itself.
+        return _gone(holder, WorkerInfo("(unregistered)", "", 0, 0), leases, lives.has_slot(holder))
     info, host_id = _read(written)
     times = (started, expires, timeout)
     if info is None or not all(type(time) in (int, float) and 0 <= time < LATEST for time in times):
@@ -62,7 +63,7 @@ def _read(written: bytes) -> tuple[WorkerInfo | None, str]:
     return WorkerInfo(text(name), text(hostname), pid, supervisor, served), text(host_id)
 
 
-def _gone(holder: int, info: WorkerInfo, leases: int) -> WorkerRecord:
+def _gone(holder: int, info: WorkerInfo, leases: int, trusted: bool = False) -> WorkerRecord:
     return WorkerRecord(
         holder=holder,
         info=info,
@@ -70,6 +71,6 @@ def _gone(holder: int, info: WorkerInfo, leases: int) -> WorkerRecord:
         expires=0.0,
         visibility_timeout=0.0,
         alive=False,
-        trusted=False,
+        trusted=trusted,
         leases=leases,
     )
