@@ -17,7 +17,7 @@ from liteq.errors import StoreError
 from liteq.job import Claim, ClaimRequest, Job, JobFilter, NewJob, TaskOrigin, Turn, WorkerInfo, WorkerRecord
 from liteq.lifecycle import Outcome, Raised, Returned, Succeeded, decide
 from liteq.retry import RetryPolicy
-from liteq.states import STARTED, SUCCESS
+from liteq.states import PENDING, STARTED, SUCCESS
 from liteq.testing.contract import TransportContract
 from liteq.timetable import Firing, ScheduleRecord
 from liteq.transport import Transport
@@ -199,6 +199,26 @@ def test_a_claim_whose_reply_never_came_is_told_again(transport: RedisTransport)
     assert again == lost
     assert [claim.id for claim in transport.turn(holder, NOW + 2, (), ANY).claimed] == ["c"]
     assert transport.settle(holder, [after(claim, Succeeded(None)) for claim in again], NOW) == []
+
+
+def test_a_claim_whose_reply_never_came_is_given_back_by_a_turn_that_asks_for_none(
+    transport: RedisTransport,
+) -> None:
+    holder = register(transport)
+    transport.enqueue([job("a"), job("b")], NOW)
+    caller = transport._calls.caller()
+    known = transport.turn(holder, NOW, (), ANY._replace(limit=1)).claimed
+    answered = dict(caller.answered)
+    transport.turn(holder, NOW, (), ANY)
+    caller.answered = answered
+
+    assert transport.turn(holder, NOW + 1, [after(known[0], Succeeded(None))]) == ([], [], False)
+
+    assert transport.leases(holder) == []
+    [found] = transport.get(["b"])
+    assert found is not None
+    assert (found.state, found.attempts, found.due) == (PENDING, 0, NOW)
+    assert [claim.id for claim in transport.claim(holder, ANY, NOW + 1)] == ["b"]
 
 
 def test_what_others_have_taken_meanwhile_is_not_told_again(transport: RedisTransport) -> None:

@@ -3,7 +3,7 @@
 --
 -- A registered worker's last turn is noted with the worker, and for each of its callers: a claim whose reply
 -- got lost would otherwise stay leased to a worker that lives, knows nothing of it, and renews it for ever.
--- So each turn says up to which number replies have arrived, and a later claim is told again.
+-- So each turn says up to which number replies have arrived; a later claim is told again, or given back.
 --
 -- A server that lost its last second in a crash, or a replica that took over before it had all, brings back
 -- leases that have ended, and their holder renews them for ever. So the turns of a worker are counted, and it
@@ -314,6 +314,19 @@ local function claim()
   return list, leased
 end
 
+-- Let jobs wait again of whose claim nobody was told, where this turn tells of no claim.
+local function hand_back()
+  for at = 1, #note[2], 2 do
+    local seq = note[2][at]
+    local r = load({ seq })[1]
+    if r and r[STATION] == LEASED and r[TOKEN] == note[2][at + 1] then
+      r[ATTEMPTS] = r[ATTEMPTS] - 1
+      wait(seq, r, r[DUE], now, 'PENDING', false, false)
+    end
+  end
+  flush()
+end
+
 local refused = {}
 if #settlements > 0 then
   refused = settle()
@@ -327,6 +340,8 @@ if registered and request and not more then
     writes[3], writes[4] = 'expires', now + timeout
   end
   claimed, leased = claim()
+elseif lost then
+  hand_back()
 end
 more = more and 1 or 0
 local heard = ring()
