@@ -186,6 +186,14 @@ def test_what_a_server_may_lose_is_warned_of_once_and_found_by_the_doctor(
     assert ("eviction" in banner) == ("throws" in "".join(warnings))
 
 
+def test_who_comes_to_look_is_not_warned(
+    open_queue: Open, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_queue(redis_server.url(), durability="normal")
+    open_queue(redis_server.url(), create=False)
+    assert not caplog.records
+
+
 def test_a_server_that_is_nearly_full_is_found(open_queue: Open, start_redis: Start) -> None:
     server = start_redis("--maxmemory", "100mb")
     transport = open_queue(server.url(), durability="normal")

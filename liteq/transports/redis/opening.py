@@ -103,7 +103,9 @@ def open_connection(
                 "sentinels find it: redis+sentinel://host/service."
             )
         _check_keys(connection, create)
-        _warn(connection, server, durability)
+        if create:
+            # Whoever comes to look at a queue is told by `doctor`.
+            _warn(connection, server, durability)
     except BaseException:
         connection.close()
         raise
