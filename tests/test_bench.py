@@ -126,7 +126,7 @@ def test_the_figures_are_there_as_json_too(tmp_path: Path):
 @pytest.fixture(scope="module")
 def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("thorough")
-    names = ("delays", "schedules", "backlog", "growth", "long-job", "producers", "asyncio")
+    names = ("delays", "schedules", "backlog", "growth", "long-job", "producers", "asyncio", "naps")
     chosen = [part for name in names for part in ("--only", name)]
     finished = run_bench(folder, "--json", *chosen, size=TINY)
     assert finished.returncode == 0, finished.stderr
@@ -136,7 +136,7 @@ def thorough(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_only_what_was_asked_for_is_measured(thorough: dict[str, Any]):
-    measured = {"delays", "schedules", "backlog", "growth", "long_job", "producers", "asyncio"}
+    measured = {"delays", "schedules", "backlog", "growth", "long_job", "producers", "asyncio", "naps"}
     assert set(thorough) == {"system", "plan", "throughput", *measured}
     assert thorough["throughput"] == []
 
@@ -183,6 +183,12 @@ def test_an_event_loop_is_measured_alone_and_at_work(thorough: dict[str, Any]):
     for late in (measured["idle"], measured["loaded"]):
         assert late["ticks"] > 0
         assert 0 <= late["p50"] <= late["p99"] <= late["longest"]
+
+
+def test_jobs_that_wait_do_so_at_once(thorough: dict[str, Any]):
+    naps = thorough["naps"]
+    assert naps["jobs"] == 40
+    assert 0 < naps["begun"] < naps["done"] < 40 * naps["seconds"]
 
 
 def test_the_table_of_workers_has_a_cell_for_each_kind_of_task():

@@ -16,6 +16,7 @@ from liteq.bench import floor, workloads
 from liteq.bench.backlog import measure_backlog, measure_growth
 from liteq.bench.looping import measure_loop
 from liteq.bench.measuring import compare
+from liteq.bench.napping import measure_naps
 from liteq.bench.plan import Plan
 from liteq.bench.report import Figures, Report
 from liteq.bench.sharing import measure_long_job, measure_producers, measure_scaling
@@ -65,6 +66,7 @@ OTHERS: dict[str, Callable[[Plan], Figures]] = {
     "producers": measure_producers,
     "scaling": measure_scaling,
     "asyncio": measure_loop,
+    "naps": measure_naps,
 }
 USUAL = (*THROUGHPUT, "latency", "idle", "startup")
 """What is measured unless asked otherwise; the rest takes minutes."""

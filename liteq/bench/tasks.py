@@ -11,7 +11,7 @@ from pathlib import Path
 
 from liteq.bench.plan import Plan
 from liteq.queue import Queue
-from liteq.task import Task
+from liteq.task import AsyncTask, Task
 
 __all__ = ["Bench", "open_bench"]
 
@@ -47,6 +47,16 @@ def compute(seconds: float) -> None:
         pass
 
 
+async def nap(seconds: float) -> float:
+    """Wait for so long on an event loop; return the wall time at which it began."""
+    # Imported here because the other tasks have no use for it.
+    import asyncio
+
+    began = time.time()
+    await asyncio.sleep(seconds)
+    return began
+
+
 @dataclass(frozen=True)
 class Bench:
     """A queue in a file of its own, with the benchmark's tasks."""
@@ -58,12 +68,13 @@ class Bench:
     hold: Task[[str], None]
     sleep: Task[[float], None]
     compute: Task[[float], None]
+    nap: AsyncTask[[float], float]
 
 
 def make_bench(queue: Queue, path: Path) -> Bench:
     """Register the benchmark's tasks on a queue."""
     tasks = (queue.task(nothing), queue.task(clock), queue.task(hold), queue.task(sleep), queue.task(compute))
-    return Bench(queue, path, *tasks)
+    return Bench(queue, path, *tasks, queue.task(nap))
 
 
 @contextmanager

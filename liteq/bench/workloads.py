@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from liteq.bench.plan import Plan, fresh_folder
 from liteq.bench.tasks import Bench, open_bench
@@ -198,7 +199,7 @@ def nothing_is_left(bench: Bench) -> bool:
     return due is None and not any(record.leases for record in transport.workers())
 
 
-def read(bench: Bench, results: Sequence[AsyncResult[None]]) -> Iterator[Job | None]:
+def read(bench: Bench, results: Sequence[AsyncResult[Any]]) -> Iterator[Job | None]:
     """Read the jobs of results."""
     for first in range(0, len(results), 500):
         yield from bench.queue.transport.get([result.id for result in results[first : first + 500]])
@@ -218,7 +219,7 @@ def check_gone(bench: Bench, results: Sequence[AsyncResult[None]]) -> None:
         raise WorkerError(f"Of {len(results)} jobs {left} are left; nothing was measured.")
 
 
-def check_done_once(bench: Bench, results: Sequence[AsyncResult[None]]) -> None:
+def check_done_once(bench: Bench, results: Sequence[AsyncResult[Any]]) -> None:
     """Make sure that every job ran exactly once, and well."""
     done = sum(job is not None and job.state == SUCCESS and job.attempts == 1 for job in read(bench, results))
     if done != len(results):
