@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -197,6 +198,27 @@ def test_an_eager_call_runs_at_once_and_its_result_is_there():
         assert [result.get() for result in liteq.as_completed(results)] == [2, 3, 4]
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+def test_another_kind_of_event_loop_does_as_well(file_queue: Queue, hand_worker):
+    import uvloop
+
+    add = adder(file_queue)
+
+    async def main() -> None:
+        async with file_queue.atransaction() as connection:
+            await connection.execute("CREATE TABLE rows (x)")
+            first = await add.adelay(1)
+        results = [first, *await file_queue.aenqueue_many(add.s(number) for number in range(200))]
+        worker = hand_worker(file_queue)
+        for number in range(201):
+            worker.succeed(number)
+        assert await asyncio.gather(*results) == list(range(201))
+        assert len([result async for result in liteq.as_completed(results)]) == 201
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 # ---- many --------------------------------------------------------------------------------------------
