@@ -88,7 +88,8 @@ class Queue(PeriodicWork, Draining, Asynchronous):
         signing_key: sign each job with this key, of at least 16 bytes, and let workers run no job of this
             queue's tasks that is not signed with it. With a list of keys the first signs and all are
             accepted. Keys stay in this process: each program and worker has to have them.
-        payload_options: which codecs are accepted, and how payloads are compressed; see `PayloadOptions`.
+        payload_options: which codecs are accepted, and how payloads are compressed and encrypted; see
+            `PayloadOptions`.
 
     Attributes:
         registry: the tasks by name.

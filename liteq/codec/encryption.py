@@ -88,12 +88,13 @@ class Cipher:
             )
         nonce = data[_START - _NONCE_SIZE : _START]
         try:
-            return cipher.decrypt(nonce, data[_START:], _bound(bound))
+            opened: bytes = cipher.decrypt(nonce, data[_START:], _bound(bound))
         except (self._invalid, ValueError, TypeError, AttributeError):
             # Facts that are no text: somebody has written to the file by hand.
             raise DecodingError(
                 "It cannot be decrypted: it was changed, or belongs to another job."
             ) from None
+        return opened
 
     def digest(self, text: bytes) -> bytes:
         """Return a digest of a text that tells nothing of it to who does not have the first key."""

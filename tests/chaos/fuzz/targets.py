@@ -14,10 +14,12 @@ from liteq.app.store import Store
 from liteq.calls.options import decode_options, encode_options
 from liteq.calls.request import Request
 from liteq.codec import Codec, decode_call
+from liteq.codec.encryption import make_cipher
+from liteq.codec.protection import Protection
 from liteq.codec.signing import Signer
 from liteq.errors import DecodingError, EncodingError, LiteqError
 from liteq.failure import decode_failure, encode_failure, restore
-from liteq.job import Claim, Job, Transition
+from liteq.job import Claim, Job, NewJob, Transition
 from liteq.result import EagerResult
 from liteq.states import FAILURE, RETRY, SUCCESS
 from liteq.worker.executor import Executor
@@ -54,6 +56,7 @@ def make_targets() -> list[Target]:
         Target("options", ("options",), None, _options),
         Target("failure", ("failure",), None, _failure),
         Target("schedule", ("schedule",), None, check_schedule),
+        Target("encryption", ("options", "call"), None, _encrypted),
         Target("signature", ("options", "call"), None, _signature),
         Target("result", ("value", "failure"), None, fuzzed.result),
         Target("executor", ("call", "options"), None, fuzzed.executor, tells_tracebacks=True),
@@ -170,6 +173,31 @@ def _signature(data: bytes, random: Random) -> bool:
     if (_SIGNER.refusal(forged) is None) != unchanged:
         raise Broken(f"a job with another {field} passes as signed")
     return unchanged
+
+
+_PROTECTION = Protection(None, make_cipher(KEY + b" for encryption"))
+
+
+def _encrypted(data: bytes, random: Random) -> bool:
+    """Nothing but the very job that was encrypted may be opened."""
+    sealed = _PROTECTION.seal(NewJob("id", "fuzz.echo", b"payload", options=b"options"))
+    options = sealed.options or b""
+    start = random.choice([0, 2, 6, 18, len(sealed.payload)])
+    changes: dict[str, Any] = {
+        "payload": sealed.payload[:start] + data,
+        "options": options[:start] + data,
+        "codec": random.choice([data, data.decode("latin-1"), "json+aes", "msgpack", None]),
+        "id": data.decode("latin-1"),
+        "task": random.choice([data.decode("latin-1"), None]),
+    }
+    field = random.choice(list(changes))
+    if getattr(sealed, field) == changes[field]:
+        return False
+    try:
+        opened = _PROTECTION.opened(sealed._replace(**{field: changes[field]}))
+    except DecodingError:
+        return False
+    raise Broken(f"with another {field} it was opened as {opened!r:.100}")
 
 
 class _Fuzzed:
