@@ -213,17 +213,21 @@ class Task(Bound, Generic[P, R]):
         if placement.format is not None:
             self._codec_of(placement.format)
         given = placement.job_options
-        check_limits(
-            f"Task {self.name}",
-            self.time_limit if given.time_limit is None else given.time_limit,
-            self.soft_time_limit if given.soft_time_limit is None else given.soft_time_limit,
-        )
+        self.check_limits(given, f"Task {self.name}")
         if given.time_limit is not None and not self.store.crosses_processes:
             raise NotSupportedError(
                 f"Task {self.name}: time_limit ends a job by ending its process, and the workers of "
                 f"{self.store.settings.url} are threads; use a queue file."
             )
         return placement
+
+    def check_limits(self, given: JobOptions, what: str) -> None:
+        """Raise ConfigurationError where the soft limit that holds for a call could never be reached."""
+        check_limits(
+            what,
+            self.time_limit if given.time_limit is None else given.time_limit,
+            self.soft_time_limit if given.soft_time_limit is None else given.soft_time_limit,
+        )
 
     def new_job(
         self,

@@ -108,6 +108,8 @@ class Changing:
             base = base._replace(job_options=decode_options(job.options), blob=job.options)
             placed = place(CHANGE, base, call, self._store.settings.timezone)
             check_headers(CHANGE, self._store, placed.blob)
+            if task is not None:
+                task.check_limits(placed.job_options, CHANGE)
             job = job._replace(
                 queue=placed.queue,
                 priority=placed.priority,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypedDict
 from liteq.calls.checks import (
     LONGEST,
     check_flag,
+    check_limits,
     check_name,
     check_options,
     check_priority,
@@ -209,6 +210,7 @@ def place(what: str, base: Placement, given: Mapping[str, Any], zone: tzinfo) ->
     travelling = {name: changes.pop(name) for name in _TRAVELLING if name in changes}
     if travelling:
         job_options = changes["job_options"] = base.job_options._replace(**travelling)
+        check_limits(what, job_options.time_limit, job_options.soft_time_limit)
         changes["blob"] = _encoded(what, job_options)
     return base._replace(**changes)
 

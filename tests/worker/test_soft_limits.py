@@ -233,6 +233,12 @@ def test_a_soft_limit_that_the_hard_one_forestalls_is_refused(tmp_path, soft: fl
         ):
             with pytest.raises(ConfigurationError, match="less than the time_limit"):
                 call()
+        with pytest.raises(ConfigurationError, match="less than the time_limit"):
+            queue.send_task("elsewhere", (), time_limit=2, soft_time_limit=soft)
+        queue.schedules.add(60, task.s(1), name="each minute", soft_time_limit=0.5)
+        for change in ({"soft_time_limit": soft}, {"time_limit": 0.3}):
+            with pytest.raises(ConfigurationError, match="less than the time_limit"):
+                queue.schedules.change("each minute", **change)
         assert queue.transport.count() == []
 
 
