@@ -31,6 +31,8 @@ PART = 100
 """Results that are read from the store at once."""
 REST = 2.0
 """How many times as long as it took to look at all it rests before it does so again."""
+LEAST_REST = 0.0005
+"""Seconds that it rests at least: on a busy queue the doorbell rings for many results that nobody awaits."""
 
 
 class Waiting:
@@ -187,7 +189,7 @@ class Watcher:
             self._look(transport, waiting[first : first + PART])
             self._look(transport, self._take_new())
         ended = time.monotonic()
-        self._rests_until = ended + REST * (ended - began)
+        self._rests_until = ended + max(LEAST_REST, REST * (ended - began))
 
     def _take_new(self) -> list[Waiting]:
         with self._changed:
