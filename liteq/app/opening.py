@@ -13,6 +13,7 @@ from liteq.urls import is_redis
 
 __all__ = ["open_for_workers", "open_transport"]
 
+DEFAULT_PATIENCE = 30.0
 WORKER_PATIENCE = 2.0
 """Seconds that a worker's call may wait for a server that does not serve, before the worker looks around."""
 
@@ -57,7 +58,8 @@ def open_for_workers(url: str, *, over: Callable[[], bool], **settings: Any) -> 
         LiteqError: as of `open_transport`.
     """
     if is_redis(url):
-        settings["busy_timeout"] = min(WORKER_PATIENCE, settings.get("busy_timeout", WORKER_PATIENCE))
+        patience = settings.get("busy_timeout", DEFAULT_PATIENCE)
+        settings |= {"busy_timeout": min(WORKER_PATIENCE, patience), "task_timeout": patience}
     while True:
         try:
             return open_transport(url, **settings)

@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from fake_redis import FakeRedis, bulk
 from redis_server import RedisServer
 
-from liteq.app.opening import open_transport
-from liteq.errors import NewerStoreError, NotAQueueError, StoreUnavailableError
+from liteq.app import opening as app_opening
+from liteq.app.opening import open_for_workers, open_transport
+from liteq.errors import NewerStoreError, NotAQueueError, StoreUnavailableError, StoreUnreachableError
 from liteq.job import ClaimRequest, NewJob, WorkerInfo
 from liteq.transport import Transport
 from liteq.transports.redis import opening
@@ -252,3 +254,33 @@ def test_a_user_who_may_not_publish_is_told_so_before_anything_is_stored(
     finally:
         redis_server.ask("ACL", "DELUSER", "mute")
     assert redis_server.ask("DBSIZE") == b":0\r\n"
+
+
+def test_a_task_waits_longer_for_its_server_than_its_worker_does(
+    start_redis: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_redis("--appendonly", "yes", "--appendfsync", "always")
+    monkeypatch.setattr(app_opening, "WORKER_PATIENCE", 0.01)
+    with open_for_workers(server.url(), over=lambda: True, busy_timeout=30.0) as transport:
+        now = time.time()
+        transport.enqueue([NewJob("1", "task", b"")], now)
+        holder = transport.register(WorkerInfo("w", "host", 1, 1), 60.0, now)
+        (claim,) = transport.claim(holder, ClaimRequest({"task": 1}), now)
+        server.kill()
+        with pytest.raises(StoreUnreachableError):
+            transport.leases(holder)
+        starting = threading.Timer(0.1, server.start)
+        starting.start()
+
+        assert transport.update_state(claim.seq, claim.token, "HALFWAY", None)
+        starting.join()
+
+
+def test_a_server_that_is_given_up_is_told(start_redis: Start) -> None:
+    server = start_redis()
+    server.stop()
+    asked: list[bool] = []
+
+    with pytest.raises(StoreUnreachableError):
+        open_for_workers(server.url(), over=lambda: asked.append(True) or len(asked) == 3, busy_timeout=0.01)
+    assert len(asked) == 3

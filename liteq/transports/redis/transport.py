@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
+from liteq.errors import StoreUnreachableError
 from liteq.job import (
     Claim,
     ClaimRequest,
@@ -54,6 +56,7 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
         durability: str = "full",
         create: bool = True,
         busy_timeout: float = 30.0,
+        task_timeout: float = 0.0,
         **secrets: str,
     ) -> None:
         """Connect to the server, and begin a queue there if there is none.
@@ -63,6 +66,7 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
             durability: `full` to be warned if the server may lose what it has confirmed.
             create: whether a queue is begun where there is none.
             busy_timeout: seconds to wait for a server that does not serve, before `StoreUnreachableError`.
+            task_timeout: the same for what a running task asks for, if that is longer.
             secrets: the passwords that are not in the URL.
 
         Raises:
@@ -74,6 +78,7 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
         )
         self.url = self._connection.shown
         self._durability = durability
+        self._task_timeout = task_timeout
         self._lives = Liveness(self._connection.url.place)
         self._offices = Offices(self._connection)
         self._calls = Calls(self._connection, busy_timeout)
@@ -121,7 +126,14 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
 
     def update_state(self, seq: int, token: int, state: str, result: bytes | None) -> bool:
         told = False if result is None else result
-        return bool(self._calls.act("update_state", seq, token, str(state), told))
+        give_up = time.monotonic() + self._task_timeout
+        while True:
+            try:
+                return bool(self._calls.act("update_state", seq, token, str(state), told))
+            except StoreUnreachableError:
+                # A worker looks around every few seconds; a task is not to fail because of that.
+                if time.monotonic() >= give_up:
+                    raise
 
     def renew(self, holders: Collection[int], visibility_timeout: float, now: float) -> None:
         if holders:
