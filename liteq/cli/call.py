@@ -17,7 +17,8 @@ from liteq.cli.output import print_json
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.result import print_outcome, wait_for
 from liteq.cli.target import resolve
-from liteq.codec import encode_call, get_codec
+from liteq.codec import encode_call
+from liteq.codec.accepting import Codecs
 from liteq.codec.protection import is_sealed
 from liteq.codec.signing import is_signed
 from liteq.errors import NotSupportedError, PayloadTooLargeError
@@ -46,6 +47,9 @@ MAX_PAYLOAD = 1 << 20
 @click.option("--countdown", type=float, help="Seconds before which it does not start.")
 @click.option("--eta", metavar="TIME", help="The time before which it does not start, as ISO 8601.")
 @click.option("--expires", metavar="WHEN", help="Seconds or a time after which it no longer starts.")
+@click.option(
+    "--serializer", help="The codec of the arguments, such as json; default the task's, or msgpack."
+)
 @click.option("--id", "task_id", help="The job's id; an unfinished job of that id is left as it is.")
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="Wait for at most this many seconds.")
@@ -100,7 +104,8 @@ def _call_by_name(
 ) -> str:
     """Store a call of a task that is not known here; return the job's id."""
     placed = place(f"The call of {task}", Placement(), options, UTC)
-    payload = encode_call(get_codec("msgpack"), args, kwargs)
+    codec = Codecs().writer(options["serializer"] or "msgpack", None)
+    payload = encode_call(codec, args, kwargs)
     if len(payload) > MAX_PAYLOAD:
         raise PayloadTooLargeError(
             f"The encoded arguments of {task} take {len(payload):,} bytes, and {MAX_PAYLOAD:,} are allowed. "
@@ -112,6 +117,7 @@ def _call_by_name(
         id=new_id() if placed.task_id is None else placed.task_id,
         task=task,
         payload=payload,
+        codec=codec.name,
         queue=placed.queue,
         priority=placed.priority,
         eta=placed.eta if placed.countdown is None else now + placed.countdown,

@@ -95,6 +95,12 @@ def test_options_say_where_and_when(liteq: Liteq, shop: Shop, stored: Callable[[
     assert before + 60 <= job.eta <= time.time() + 60
 
 
+def test_the_serializer_can_be_given(liteq: Liteq, shop: Shop, stored: Callable[[], Job]):
+    assert liteq("call", shop.file, "shop.add", "1", "--serializer", "json").exit_code == 0
+
+    assert (stored().codec, stored().payload) == ("json", b"[[1],{}]")
+
+
 def test_a_time_without_a_zone_is_utc(liteq: Liteq, shop: Shop, stored: Callable[[], Job]):
     assert liteq("call", shop.file, "shop.add", "--eta", "2100-01-01T00:00:00").exit_code == 0
 
@@ -134,6 +140,8 @@ def test_an_unfinished_job_of_the_same_id_is_left_as_it_is(
         (["--eta", "soon"], "--eta"),
         (["--eta", "2100-01-01", "--countdown", "1"], "both eta and countdown"),
         (["--queue", ""], "queue"),
+        (["--serializer", "jsn"], "no serializer named 'jsn'"),
+        (["--serializer", "pickle"], "not among what the queue accepts"),
         (["1", "--args", "[1]"], "--args"),
         (["--args", "1"], "JSON list"),
         (["--args", "[1"], "not JSON"),
