@@ -4,10 +4,11 @@ A store keeps what it is told and decides nothing: who may move what, and in whi
 `liteq.app.mover`'s business.
 
 **The source** is closed by `begin_move`, durably: from then on every verb that would change what it keeps
-raises `StoreMovedError`, and so does `get` of a job that it does not have or that is not finished, for the
-answer is elsewhere. What is finished can still be read, and so can `find`, `count`, `schedules` and
-`origins`. It keeps all that it has until the target has it (`end_move`); then `discard_moved` drops it. A
-closed store stays closed until `reopen`.
+raises `StoreMovedError`, and so do `get` of a job that it does not have or that is not finished, `next_due`
+and `next_tick`, for the answer is elsewhere: whoever sleeps until there is something to do is told so when
+he looks. What is finished can still be read, and so can `find`, `count`, `schedules` and `origins`. It
+keeps all that it has until the target has it (`end_move`); then `discard_moved` drops it. A closed store
+stays closed until `reopen`.
 
 **The target** takes what comes batch by batch, in `adopt`. With each batch it stores how far the move has
 come, in the same transaction, and only if it was as far as the caller has seen. So a batch is adopted once,

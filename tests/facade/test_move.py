@@ -414,3 +414,27 @@ def test_a_source_that_is_not_there_is_refused_and_no_target_made(tmp_path: Path
 def test_a_move_inside_a_transaction_is_refused(tmp_path: Path):
     with Queue(tmp_path / "old.db") as q, q.transaction(), pytest.raises(NotSupportedError, match="outside"):
         liteq.move(q, tmp_path / "new.db")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"signing_key": b"0123456789abcdef"}, {"encryption_key": "0123456789abcdef" * 4}],
+    ids=["signed", "encrypted"],
+)
+def test_sealed_jobs_are_moved_without_their_keys_and_run_and_read_with_them(
+    keys: dict[str, Any], tmp_path: Path, redis_url: str
+):
+    if "encryption_key" in keys:
+        pytest.importorskip("cryptography")
+
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    with Queue(tmp_path / "old.db", **keys) as old, Queue(redis_url, durability="normal", **keys) as new:
+        before = old.task(name="add")(add).delay(1, 2)
+        old.drain()
+        after = old.task(name="add")(add).options(compression="zlib").delay(3, 4)
+        assert liteq.move(str(tmp_path / "old.db"), redis_url) == Moved(waiting=1, results=1)
+        new.task(name="add")(add)
+        assert new.drain().ran == 1
+        assert [new.AsyncResult(result.id).get(timeout=0) for result in (before, after)] == [3, 7]

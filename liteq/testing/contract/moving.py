@@ -272,6 +272,17 @@ class MovingContract(Contract):
             with pytest.raises(StoreMovedError, match=r"elsewhere\.db"):
                 second.get([job_id])
 
+    def test_whoever_sleeps_until_there_is_something_to_do_is_told_that_it_will_be_elsewhere(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        assert second.next_due(ANY) is None
+        assert second.next_tick() is None
+        transport.begin_move(MOVE, "elsewhere.db", NOW)
+        with pytest.raises(StoreMovedError, match=r"elsewhere\.db"):
+            second.next_due(ANY)
+        with pytest.raises(StoreMovedError, match=r"elsewhere\.db"):
+            second.next_tick()
+
     def test_where_a_store_was_moved_is_found_by_who_looks_for_trouble(self, transport: Transport) -> None:
         def found() -> list[str]:
             return [each.detail for each in transport.diagnose(NOW) if each.check == "move" and not each.ok]

@@ -41,6 +41,7 @@ class KeptSchedules(Closable, ScheduleStore):
 
     def next_tick(self) -> float | None:
         with self._verb() as stations:
+            self._check_open(stations)
             return min((tick for tick, _ in _ticking(stations)), default=None)
 
     def due_schedules(self, now: float, limit: int = 100) -> list[ScheduleRecord]:

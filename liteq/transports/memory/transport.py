@@ -157,6 +157,7 @@ class MemoryTransport(KeptSchedules, KeptMoves, Transport):
 
     def next_due(self, request: ClaimRequest) -> float | None:
         with self._verb() as stations:
+            self._check_open(stations)
             is_ready = any(True for _ in _wanted(stations, request))
             return 0.0 if is_ready else stations.delayed.earliest()
 

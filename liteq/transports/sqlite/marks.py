@@ -58,20 +58,20 @@ def check_version(connection: sqlite3.Connection, path: Path, also_closed: bool 
         raise closed(str(path), _mark(cursor))
 
 
-def check_answers(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse to say of a job that it waits, or is not there, in a closed file: the answer is elsewhere.
+def check_answers(source: sqlite3.Connection | sqlite3.Cursor, path: Path) -> None:
+    """Refuse to say what is to come in a closed file, or that a job is not there: the answer is elsewhere.
 
     Raises:
         StoreMovedError: the file is closed because of a move.
     """
-    mark = read_mark(connection)
+    mark = read_mark(source)
     if mark is not None:
         raise closed(str(path), mark)
 
 
-def read_mark(connection: sqlite3.Connection) -> MoveMark | None:
+def read_mark(source: sqlite3.Connection | sqlite3.Cursor) -> MoveMark | None:
     """Return the mark of a closed file; None for an open one."""
-    cursor = connection.cursor()
+    cursor = source.cursor() if isinstance(source, sqlite3.Connection) else source
     cursor.row_factory = None
     is_closed = cursor.execute(READ_VERSION).fetchone() == (CLOSED_VERSION,)
     return _mark(cursor) if is_closed else None

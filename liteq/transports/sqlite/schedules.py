@@ -15,6 +15,7 @@ from liteq.transports.sqlite import managing
 from liteq.transports.sqlite.connection import Database, Unit
 from liteq.transports.sqlite.doorbell import Doorbells
 from liteq.transports.sqlite.lanes import Lanes
+from liteq.transports.sqlite.marks import check_answers
 from liteq.transports.sqlite.soundness import DAMAGED, LATEST, Columns, read_rows
 from liteq.transports.sqlite.trouble import translated
 
@@ -118,6 +119,7 @@ class StoredSchedules(ScheduleStore):
 
     def next_tick(self) -> float | None:
         with self._reading() as source:
+            check_answers(source, self._database.path)
             rows = source.execute(NEXT).fetchall()
         return float(rows[0][0]) if rows else None
 

@@ -233,6 +233,7 @@ class SqliteTransport(StoredSchedules, MovableFile, Transport):
             version = connection.execute("PRAGMA data_version").fetchone()[0]
             asked = (version, request.tasks, request.queues)
             if self._asked_due != asked:
+                check_answers(connection, self.path)
                 self._next_due = claiming.next_due(connection, self._lanes, request)
                 self._asked_due = asked
             return self._next_due

@@ -1,6 +1,10 @@
--- with: reading
+-- with: closing, reading
 -- Return 0 if something that the request would take is ready, else when the next delayed job is due.
 -- Also 0 where the server has forgotten turns of one of these workers: the next one finds that out.
+local refusal = refusal_of(call('GET', P .. 'closed'))
+if refusal then
+  return refusal
+end
 local request, turns = unpack(cmsgpack.unpack(ARGV[1]))
 local tasks, queues = unpack(request)
 for holder, seen in pairs(turns) do
