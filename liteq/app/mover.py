@@ -126,6 +126,8 @@ class Mover:
             self._refuse_moving(target.moving())
             self._recover()
             mark = source.begin_move(new_id(), target.url, self._clock.wall())
+            # If it syncs late, a power cut must not open it again once the target has something.
+            source.tend(self._clock.wall())
         is_begun = target.move_progress(mark.id) is not None
         if mark.target != target.url and not is_begun:
             way = "is being moved" if mark.ended is None else "was moved"
