@@ -35,8 +35,8 @@ REQUEST = ClaimRequest({TASK: 1}, limit=3)
 WAITING, OTHERS, SCHEDULES = 60, 12, 4
 """How many of each kind are added before each move."""
 BATCH = 4
-KILL_WITHIN = 0.08
-"""Seconds after its start within which a move is killed."""
+KILL_WITHIN = (0.03, 0.1, 0.3)
+"""Seconds after its start within which a move is killed; one of these, as machines are of different speed."""
 SHARE_OF_KILLS = 0.9
 MOST_RUNS = 500
 """Calls after which a move that does not end is given up."""
@@ -210,7 +210,7 @@ def _move(
     for _ in range(MOST_RUNS):
         member = crew.start("mover", [source.url, target.url, BATCH])
         if chooser.random() < SHARE_OF_KILLS:
-            _wait(crew, member, chooser.uniform(0, KILL_WITHIN))
+            _wait(crew, member, chooser.uniform(0, chooser.choice(KILL_WITHIN)))
             killed = crew.kill(member.target)
             kills[_stage(source, target)] += killed
         _wait(crew, member, PATIENCE)
