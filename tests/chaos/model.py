@@ -121,7 +121,7 @@ class RedisStore:
         server.ask("FLUSHALL")
 
     def open(self) -> Transport:
-        return open_transport(self._server.url())
+        return open_transport(self._server.url(), durability="normal")
 
     def dispose(self) -> None:
         self._server.ask("FLUSHALL")

@@ -110,7 +110,7 @@ class RedisStore:
         self._folder = folder
 
     def open(self) -> Transport:
-        return open_transport(self.server.url())
+        return open_transport(self.server.url(), durability="normal")
 
     def contents(self) -> Contents:
         with self.open() as transport:

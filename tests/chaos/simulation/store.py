@@ -146,7 +146,7 @@ class _OnRedis:
 
         self.close()
         self._server.ask("FLUSHALL")
-        self._open = OnRedis(self._server.url())
+        self._open = OnRedis(self._server.url(), durability="normal")
         self._open._machine = machine
         return self._open
 
