@@ -24,6 +24,8 @@ SLOW = 0.1
 """Seconds that each direction of the slow link takes."""
 UNSYNCED = 1.0
 """Seconds between two times that a server syncs its file, where that is every second."""
+GUARDED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
+"""Let a server take nothing while no replica follows it."""
 UNDONE = ("lost", "unexpected", "superseded", "contradiction", "misread", "misrevoked", "repeated")
 COUNTS = ("attempts", "retries", "crashes", "at_most_once")
 ROLLED_BACK = (*UNDONE, *COUNTS)
@@ -54,14 +56,20 @@ def _url(host: Host, port: int = PORT) -> str:
     return f"redis://{host.address}:{port}/0"
 
 
-def partition(seconds: float = OUTAGE) -> Report:
-    """The cable of one host is pulled; later it is put back. Meanwhile a program there is asked to stop."""
+def partition(seconds: float = OUTAGE, stops: bool = True) -> Report:
+    """The cable of one host is pulled; later it is put back.
+
+    Args:
+        seconds: how long that lasts.
+        stops: whether a program there is asked to stop meanwhile.
+    """
     with Network("store", "left", "right") as network, serve(network["store"], *AOF["always"]) as server:
         with _trial("partition of one host", network, server) as trial:
             with trial.outage("left"):
                 network["left"].cut()
                 trial.go_on(seconds)
-                trial.stop_one("left")
+                if stops:
+                    trial.stop_one("left")
                 network["left"].heal()
             reachable = time.monotonic()
             trial.replace("left")
@@ -144,14 +152,42 @@ def failover() -> Report:
     with Network("store", "spare", "left", "right") as network:
         watchers = [network[name] for name in ("spare", "left", "right")]
         with pair(network["store"], network["spare"], watchers) as both:
-            sentinels = ",".join(f"{host.address}:{SENTINEL_PORT}" for host in watchers)
-            url = f"redis+sentinel://{sentinels}/{NAME}/0"
+            url = _sentinels(watchers)
             with _trial("failover", network, both.second, url=url, lossy=ROLLED_BACK) as trial:
                 with trial.outage():
                     both.first.kill()
                     reachable = both.wait_until_promoted()
                 trial.recover(reachable)
         return trial.report
+
+
+def split(seconds: float = OUTAGE, *options: str) -> Report:
+    """The server is cut off together with programs that reach it, while a replica takes its place."""
+    with Network("store", "spare", "left", "right") as network:
+        watchers = [network[name] for name in ("spare", "left", "right")]
+        with (
+            pair(network["store"], network["spare"], watchers, *options) as both,
+            _trial(
+                " ".join(["failover while the server goes on, cut off", *options]),
+                network,
+                both.second,
+                hosts=("store", "left"),
+                url=_sentinels(watchers),
+                lossy=ROLLED_BACK,
+            ) as trial,
+        ):
+            with trial.outage("left"):
+                network["store"].cut()
+                both.wait_until_promoted()
+            trial.go_on(seconds)
+            network["store"].heal()
+            trial.recover(both.wait_until_demoted())
+        return trial.report
+
+
+def _sentinels(watchers: Sequence[Host]) -> str:
+    hosts = ",".join(f"{host.address}:{SENTINEL_PORT}" for host in watchers)
+    return f"redis+sentinel://{hosts}/{NAME}/0"
 
 
 SCENARIOS: Mapping[str, Callable[[], Report]] = {
@@ -166,6 +202,8 @@ SCENARIOS: Mapping[str, Callable[[], Report]] = {
     "power-cut": power_cut,
     "late": late,
     "failover": failover,
+    "split": split,
+    "split-guarded": lambda: split(OUTAGE, *GUARDED),
 }
 """Each by its name."""
 

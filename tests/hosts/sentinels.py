@@ -40,6 +40,11 @@ class Pair:
         _until(self._was_promoted, "nothing was promoted")
         return time.monotonic()
 
+    def wait_until_demoted(self) -> float:
+        """Wait until the first server is the other one's replica; return when that was seen."""
+        _until(lambda: b"role:slave" in self.first.ask("INFO", "replication"), "nothing was demoted")
+        return time.monotonic()
+
     def _was_promoted(self) -> bool:
         try:
             return b"role:master" in self.second.ask("INFO", "replication")
@@ -57,10 +62,17 @@ def _until(holds: Callable[[], object], otherwise: str) -> None:
 
 
 @contextmanager
-def pair(first: Host, second: Host, watchers: Sequence[Host]) -> Iterator[Pair]:
-    """Run a server and a replica with `appendfsync always`, and a Sentinel on each of the watchers."""
+def pair(first: Host, second: Host, watchers: Sequence[Host], *options: str) -> Iterator[Pair]:
+    """Run a server and a replica with `appendfsync always`, and a Sentinel on each of the watchers.
+
+    Args:
+        first: where the server is.
+        second: where its replica is.
+        watchers: where the Sentinels are.
+        options: more for the command line of the server.
+    """
     with ExitStack() as stack:
-        server = stack.enter_context(serve(first, *AOF["always"]))
+        server = stack.enter_context(serve(first, *AOF["always"], *options))
         replica = stack.enter_context(
             serve(
                 second,
