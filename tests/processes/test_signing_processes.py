@@ -71,7 +71,7 @@ def test_worker_processes_run_signed_jobs_and_refuse_others(
 def test_what_a_supervisor_tells_a_worker_has_no_key(program: Program) -> None:
     app = program.module("told_app", APP)
     settings = app.q.settings.transport_settings()
-    line = json.dumps(_first_line(WorkerConfig(url=app.q.url, settings=settings), 3))
+    line = json.dumps(_first_line(WorkerConfig(url=app.q.url, settings=settings), 3, None))
     assert KEY not in line
     assert "sign" not in json.dumps(settings)
 
