@@ -230,6 +230,15 @@ CALLS: list[Callable[[RedisTransport, int, list[Claim]], object]] = [
 ]
 
 
+@pytest.mark.parametrize("value", [b"x", b"", b"-5", b"1.5"])
+def test_a_count_that_is_none_counts_as_nothing(transport: RedisTransport, value: bytes) -> None:
+    transport.enqueue([job("a"), NewJob("b", "mul", b"")], NOW)
+    counts = key(transport, "counts")
+    transport._connection.command("HSET", counts, "07:PENDING7:defaultadd", value, value, value)
+    assert sum(lane.jobs for lane in transport.count() if lane.task == "mul") == 1
+    assert {lane.jobs for lane in transport.count() if lane.task != "mul"} == {0}
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_another_kind_end_in_an_error_of_ours(transport: RedisTransport, name: str) -> None:
     holder = register(transport)
@@ -252,9 +261,9 @@ def test_a_database_that_is_emptied_under_those_who_use_it_is_begun_anew(transpo
     transport.enqueue([job("a")], NOW)
     [stale] = transport.claim(holder, ANY, NOW)
     transport._connection.command("FLUSHALL")
-    # Numbers of workers follow the server's clock, in milliseconds.
-    began = milliseconds(transport)
-    while milliseconds(transport) == began:
+    # Numbers of workers follow the server's clock, in steps of a tenth of a millisecond.
+    began = moment(transport)
+    while moment(transport) == began:
         pass
 
     assert transport.claim(holder, ANY, NOW) == []
@@ -271,6 +280,6 @@ def test_a_database_that_is_emptied_under_those_who_use_it_is_begun_anew(transpo
         assert PENDING not in {lane.state for lane in other.count()}
 
 
-def milliseconds(transport: RedisTransport) -> int:
+def moment(transport: RedisTransport) -> int:
     seconds, microseconds = transport._connection.command("TIME")
-    return int(seconds) * 1000 + int(microseconds) // 1000
+    return int(seconds) * 10_000 + int(microseconds) // 100

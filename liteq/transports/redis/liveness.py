@@ -38,6 +38,8 @@ FOLDER_VARIABLE = "LITEQ_RUNTIME_DIR"
 """Names the folder for runtime folders; else `XDG_RUNTIME_DIR` does, or it is that for temporary files."""
 SETTLED_AFTER = 10.0
 """Seconds; a file younger than this may be that of a worker that is just starting."""
+LOOKED_AT_FOR = 5.0
+"""Seconds; nobody looks at a lock for longer."""
 _LIVES = b"1"
 """What the life file says once its lock is held."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -73,20 +75,28 @@ class Liveness:
         """Show that a worker of this process lives, until `release` or until the process ends.
 
         Raises:
-            StoreUnavailableError: there is no place for the runtime folder.
+            StoreUnavailableError: there is no place for the runtime folder, or the worker's lock is held.
             StoreFullError: its disk is full.
         """
         path = self._life(self._open(), holder)
+        give_up = time.monotonic() + LOOKED_AT_FOR
         with _told(path):
             lock = OsLock(path)
             try:
                 while not lock.try_acquire():
                     # Somebody looks at this very moment whether it is free.
+                    if time.monotonic() > give_up:
+                        raise StoreUnavailableError(
+                            f"{path}: is locked by another process, so worker {holder} cannot show that it "
+                            "lives. Start it again; it gets another number."
+                        )
                     time.sleep(0.001)
                 # Until here, a free lock proves nothing.
                 os.write(lock.descriptor, _LIVES)
-            except BaseException:
-                _remove(path)
+            except BaseException as error:
+                # Not that of somebody else.
+                if not isinstance(error, StoreUnavailableError):
+                    _remove(path)
                 lock.close()
                 raise
         with self._lock:

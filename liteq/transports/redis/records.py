@@ -189,8 +189,9 @@ def as_count(kind: bytes, number: bytes) -> LaneCount:
     length, _, rest = kind[1:].partition(b":")
     size = int(length) if length.isdigit() else 0
     queue, task = _parts(rest[size:])
-    station = STATIONS[kind[0] - 48] if 48 <= kind[0] < 52 else DAMAGED
-    return LaneCount(queue, task, text(rest[:size]), station, int(number))
+    station = dict(zip(b"0123", STATIONS, strict=True)).get(kind[0] if kind else 0, DAMAGED)
+    jobs = int(number) if number.isdigit() else 0
+    return LaneCount(queue, task, text(rest[:size]), station, jobs)
 
 
 def as_origin(packed: bytes) -> TaskOrigin | None:

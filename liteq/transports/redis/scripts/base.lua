@@ -63,12 +63,22 @@ local function spread(command, key, list)
   end
 end
 
+-- Count jobs of a kind; a count that is none, because somebody has changed it, begins anew.
+local function count(kind, n)
+  local left = redis.pcall('HINCRBY', P .. 'counts', kind, n)
+  if type(left) ~= 'number' or left <= 0 then
+    call('HDEL', P .. 'counts', kind)
+  end
+end
+
 -- Numbers that were never given before. They follow the server's clock, because a server that lost its last
 -- second in a crash, or a database that was emptied, would give them again if it only counted.
 local function fresh(counter, n, unit)
   local time = call('TIME')
   local moment = tonumber(time[1]) * unit + math.floor(tonumber(time[2]) * unit / 1000000)
-  local first = math.max(tonumber(call('GET', P .. counter) or 0) + 1, moment)
+  local last = tonumber(call('GET', P .. counter) or 0)
+  -- What somebody else has written there may be no number at all.
+  local first = last and last > 0 and last < 9e15 and math.max(last + 1, moment) or moment
   call('SET', P .. counter, string.format('%.0f', first + n - 1))
   return first
 end

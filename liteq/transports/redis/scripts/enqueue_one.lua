@@ -43,7 +43,7 @@ end
 if ARGV[11] ~= '' then
   call('ZADD', P .. 'expiring', ARGV[11], seq)
 end
-call('HINCRBY', P .. 'counts', ARGV[14], 1)
+redis.pcall('HINCRBY', P .. 'counts', ARGV[14], 1)
 if ARGV[8] ~= '' then
   call('PUBLISH', P .. 'jobs', ARGV[8])
 end

@@ -194,6 +194,9 @@ local function quarantine(seq, lane, now)
   call('ZREM', P .. 'delayed', seq)
   call('ZREM', P .. 'expiring', seq)
   disown(seq)
+  if id == '' and call('HEXISTS', P .. 'jobs', seq) == 0 then
+    return
+  end
   local r = { id, lane or '0:', FINISHED, 'FAILURE', 0, now, false, 0, 0, 0, false, 86400, 0, false, false,
     now, now + 86400, false, 'damaged: its record makes no sense; it was not run' }
   add('discarding', r[DISCARD], seq)
@@ -226,8 +229,8 @@ local function flush()
   end
   spread('HSET', P .. 'jobs', written)
   for kind, n in pairs(tallies) do
-    if n ~= 0 and call('HINCRBY', P .. 'counts', kind, n) <= 0 then
-      call('HDEL', P .. 'counts', kind)
+    if n ~= 0 then
+      count(kind, n)
     end
   end
   for lane in pairs(opened) do
@@ -279,17 +282,41 @@ local function named(ids)
   return found
 end
 
+-- Return the first jobs of a set by time whose time has come, and how many members were looked at. What is no
+-- number of a job is taken out: it would stand in the way for ever.
+local function ripe(key, now, limit)
+  local members = call('ZRANGEBYSCORE', P .. key, '-inf', now, 'LIMIT', 0, limit)
+  local seqs, odd = {}, {}
+  for _, member in ipairs(members) do
+    local seq = tonumber(member)
+    if seq and is_whole(seq, 1, 9007199254740991) and string.format('%.0f', seq) == member then
+      seqs[#seqs + 1] = seq
+    else
+      odd[#odd + 1] = member
+    end
+  end
+  spread('ZREM', P .. key, odd)
+  return seqs, #members
+end
+
 -- Revoke waiting jobs whose time has passed, the first `limit` of them; return how many.
 local function expire(now, reason, limit)
-  local seqs = call('ZRANGEBYSCORE', P .. 'expiring', '-inf', now, 'LIMIT', 0, limit)
+  local seqs, number = ripe('expiring', now, limit)
   local records = load(seqs)
   for at, seq in ipairs(seqs) do
-    if records[at] then
-      finish(seq, records[at], 'REVOKED', now, false, reason, true)
-    else
+    local r = records[at]
+    local expires = r and (r[STATION] == READY or r[STATION] == DELAYED) and r[EXPIRES]
+    if not r then
       quarantine(seq, nil, now)
+    elseif expires and expires <= now then
+      finish(seq, r, 'REVOKED', now, false, reason, true)
+    else
+      remove('expiring', seq)
+      if expires then
+        add('expiring', expires, seq)
+      end
     end
   end
   flush()
-  return #seqs
+  return number
 end

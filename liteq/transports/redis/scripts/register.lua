@@ -6,7 +6,7 @@ if kept then
 end
 local about, timeout, now = unpack(cmsgpack.unpack(ARGV[6]))
 found()
-local holder = fresh('holder', 1, 1000)
+local holder = fresh('holder', 1, 10000)
 call('HSET', P .. 'worker:' .. holder, 'about', about, 'started', now, 'expires', now + timeout,
   'timeout', timeout)
 call('SADD', P .. 'holders', holder)

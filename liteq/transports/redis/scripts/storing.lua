@@ -12,9 +12,7 @@ local function give_way(id, seq)
   call('HDEL', P .. 'bodies', seq)
   if ok and type(r) == 'table' and type(r[2]) == 'string' and r[3] == 3 and type(r[4]) == 'string' then
     local kind = '3' .. #r[4] .. ':' .. r[4] .. r[2]
-    if call('HINCRBY', P .. 'counts', kind, -1) <= 0 then
-      call('HDEL', P .. 'counts', kind)
-    end
+    count(kind, -1)
   end
   return true
 end
@@ -105,7 +103,7 @@ local function store(now, lanes, jobs, origins)
   spread('ZADD', P .. 'delayed', delayed)
   spread('ZADD', P .. 'expiring', expiring)
   for kind, number in pairs(counts) do
-    call('HINCRBY', P .. 'counts', kind, number)
+    count(kind, number)
   end
   local queues = {}
   for queue in pairs(rung) do

@@ -5,14 +5,18 @@ if kept then
   return kept
 end
 local now, limit, expired = unpack(cmsgpack.unpack(ARGV[6]))
-local seqs = call('ZRANGEBYSCORE', P .. 'discarding', '-inf', now, 'LIMIT', 0, limit)
+local seqs, number = ripe('discarding', now, limit)
 local records = load(seqs)
 for at, seq in ipairs(seqs) do
   local r = records[at]
-  if r and r[STATION] == FINISHED then
+  local discard = r and r[STATION] == FINISHED and r[DISCARD]
+  if discard and discard <= now then
     drop(seq, r)
   else
     remove('discarding', seq)
+    if discard then
+      add('discarding', discard, seq)
+    end
     if not r then
       local id = call('ZRANGEBYSCORE', P .. 'ids', seq, seq, 'LIMIT', 0, 1)[1]
       dropped[#dropped + 1] = { seq, id or '' }
@@ -20,5 +24,5 @@ for at, seq in ipairs(seqs) do
   end
 end
 flush()
-local number = #seqs + expire(now, expired, limit)
+number = number + expire(now, expired, limit)
 return remember(pack({ number, ring() }))

@@ -103,7 +103,7 @@ end
 
 -- Make delayed jobs ready that are due; true if there may be more of them.
 local function promote()
-  local seqs = call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, BATCH)
+  local seqs, number = ripe('delayed', now, BATCH)
   local records, others = load(seqs), rung
   for at, seq in ipairs(seqs) do
     local r = records[at]
@@ -117,7 +117,7 @@ local function promote()
   end
   rung = others -- those who sleep know from `next_due` when to come
   flush()
-  return #seqs == BATCH
+  return number == BATCH
 end
 
 -- Return the lanes with ready jobs that the request would take from, each {key, cost}.
