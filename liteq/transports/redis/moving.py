@@ -13,7 +13,7 @@ from liteq.states import FAILURE
 from liteq.timetable import ScheduleRecord
 from liteq.transports.redis.calls import Calls
 from liteq.transports.redis.doorbell import Doorbells
-from liteq.transports.redis.records import DAMAGED, STATIONS, as_job, lane_of, pack, text, unpack
+from liteq.transports.redis.records import DAMAGED, STATIONS, as_job, lane_of, moment_of, pack, text, unpack
 from liteq.transports.redis.schedules import told_of
 
 __all__ = ["MovableStore"]
@@ -119,13 +119,13 @@ def _stored(seq: int, job_id: bytes, record: Any, body: Any) -> StoredJob:
         expires=job.expires,
         started=job.started,
         done=job.done,
-        discard=float(told[_DISCARD]) if is_sound and told[_DISCARD] is not False else None,
+        discard=moment_of(told[_DISCARD]) if is_sound else None,
         attempts=job.attempts,
         retries=job.retries,
         crashes=job.crashes,
         max_crashes=job.max_crashes,
         ignore_result=job.ignore_result,
-        result_expires=float(told[_KEEP]) if is_sound else None,
+        result_expires=moment_of(told[_KEEP]) if is_sound else None,
         codec=job.codec,
         payload=job.payload,
         options=job.options,

@@ -27,6 +27,7 @@ __all__ = [
     "as_origin",
     "body_of",
     "lane_of",
+    "moment_of",
     "pack",
     "record_of",
     "text",
@@ -140,8 +141,8 @@ def as_claim(seq: int, record: bytes, body: bytes) -> Claim:
         text(rest[1]),
         told[4],
         float(told[5]),
-        _time(rest[2]),
-        _time(told[6]),
+        moment_of(rest[2]),
+        moment_of(told[6]),
         told[7],
         told[8],
         told[9],
@@ -164,12 +165,12 @@ def as_job(seq: int, record: bytes, body: bytes) -> Job:
         state=text(told[3]),
         finished=told[2] == FINISHED,
         priority=told[4],
-        enqueued=_time(rest[5]) or 0.0,
+        enqueued=moment_of(rest[5]) or 0.0,
         due=float(told[5]),
-        eta=_time(rest[2]),
-        expires=_time(told[6]),
-        started=_time(told[14]),
-        done=_time(told[15]),
+        eta=moment_of(rest[2]),
+        expires=moment_of(told[6]),
+        started=moment_of(told[14]),
+        done=moment_of(told[15]),
         attempts=told[7],
         retries=told[8],
         crashes=told[9],
@@ -235,7 +236,8 @@ def _body(packed: bytes) -> Sequence[Any]:
     return rest
 
 
-def _time(value: object) -> float | None:
+def moment_of(value: object) -> float | None:
+    """Return a stored time, or None for what is none."""
     return float(value) if type(value) is float or type(value) is int else None
 
 

@@ -12,7 +12,7 @@ for _, holder in ipairs(seen) do
 end
 local holders = call('SMEMBERS', P .. 'holders')
 for _, holder in ipairs(holders) do
-  if not known[holder] or call('EXISTS', P .. 'leases:' .. holder) == 1 then
+  if tonumber(holder) and not known[holder] or call('EXISTS', P .. 'leases:' .. holder) == 1 then
     return pack(false)
   end
 end
