@@ -105,6 +105,7 @@ def _stored(seq: int, job_id: bytes, record: Any, body: Any) -> StoredJob:
     job = as_job(seq, record or b"", body or b"")
     is_sound = record is not False and job.id != DAMAGED
     told = unpack(record) if is_sound else []
+    is_sound = is_sound and told[_STATION] in range(len(STATIONS))
     stored = StoredJob(
         seq=seq,
         id=text(job_id),
