@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,8 +26,15 @@ __all__ = ["Running", "observe"]
 MOST_TURNS = 10_000
 
 
+class _Attempt(threading.local):
+    """What a thread runs now."""
+
+    tag = ""
+    claim: Claim | None = None
+
+
 class Running:
-    """The attempt that this process runs now; there is one worker in a process, and one job at a time.
+    """The attempt that this thread runs now; there is one worker in a process.
 
     Args:
         recorder: where the history of this process goes.
@@ -37,14 +45,13 @@ class Running:
         self.holder = 0
         self.turns: dict[tuple[int, int], tuple[float, float]] = {}
         """By number and token, when the last leases were asked for and given."""
-        self._tag = ""
-        self._claim: Claim | None = None
+        self._attempt = _Attempt()
 
     @property
     def evidence(self) -> str:
         """What the attempt is to leave as its result."""
         claim = self._must()
-        return evidence(self._tag, claim.attempts, os.getpid(), claim.token)
+        return evidence(self._attempt.tag, claim.attempts, os.getpid(), claim.token)
 
     @property
     def token(self) -> int:
@@ -53,7 +60,7 @@ class Running:
 
     def has_effect(self) -> None:
         """Note that the attempt has done what cannot be undone."""
-        self.recorder.write(Effect(tag=self._tag, token=self.token))
+        self.recorder.write(Effect(tag=self._attempt.tag, token=self.token))
 
     def dies(self) -> None:
         """Kill this process, and say so first."""
@@ -65,11 +72,11 @@ class Running:
     def begins(self, claim: Claim) -> None:
         """Note that an attempt begins."""
         args, _ = decode_call(get_codec(claim.codec), claim.payload)
-        self._tag, self._claim = str(args[0]), claim
+        self._attempt.tag, self._attempt.claim = str(args[0]), claim
         asked, given = self.turns.get((claim.seq, claim.token), (0.0, 0.0))
         self.recorder.write(
             Began(
-                tag=self._tag,
+                tag=self._attempt.tag,
                 id=claim.id,
                 token=claim.token,
                 holder=self.holder,
@@ -84,12 +91,12 @@ class Running:
     def ends(self, decided: Transition | None) -> None:
         """Note what the worker has decided about the job; None: it has settled itself."""
         state = "SUCCESS" if decided is None else str(decided.state)
-        self.recorder.write(Ended(tag=self._tag, token=self.token, state=state))
-        self._claim = None
+        self.recorder.write(Ended(tag=self._attempt.tag, token=self.token, state=state))
+        self._attempt.claim = None
 
     def _must(self) -> Claim:
-        assert self._claim is not None, "no job runs in this process"
-        return self._claim
+        assert self._attempt.claim is not None, "no job runs in this thread"
+        return self._attempt.claim
 
 
 def observe(running: Running, transport: type[Transport]) -> None:

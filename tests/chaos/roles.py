@@ -83,6 +83,11 @@ def supervise(workers: int, seed: int) -> None:
     liteq(["worker", APP, "-c", str(workers), "-l", "ERROR"])
 
 
+def supervise_pool(seed: int) -> None:
+    """Run a worker process with several jobs at once."""
+    liteq(["worker", APP, "-P", "threads", "-c", "3", "-l", "ERROR"])
+
+
 def work_alone(seed: int) -> None:
     """Run jobs in this very process."""
     liteq(["worker", APP, "-P", "solo", "-l", "ERROR"])
@@ -115,6 +120,7 @@ ROLES: Mapping[str, Callable[[Any], None]] = {
     "host": host,
     "supervisor": partial(supervise, 2),
     "small supervisor": partial(supervise, 1),
+    "pooling supervisor": supervise_pool,
     "veteran": partial(supervise, 1),
     "large supervisor": partial(supervise, 4),
     "lone worker": work_alone,

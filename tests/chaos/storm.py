@@ -53,7 +53,7 @@ STOPPED_TOO = 0.1
 """How often those who are suspended, and their supervisors, may be hit as well."""
 
 CREW = (
-    *("producer", "producer", "host", "supervisor", "supervisor", "small supervisor", "lone worker"),
+    *("producer", "producer", "host", "supervisor", "supervisor", "pooling supervisor", "lone worker"),
     "veteran",
 )
 """Who is there; whoever is killed is replaced by another one of its role.
@@ -78,10 +78,10 @@ AIMS = (
     Aim("lone worker", 18, 5),
     Aim("host", 4, 1),
     Aim("supervisor", 5, 2),
-    Aim("small supervisor", 5, 1),
+    Aim("pooling supervisor", 5, 1),
     Aim("host", 5, 2, worker=True),
     Aim("supervisor", 30, 6, worker=True),
-    Aim("small supervisor", 11, 3, worker=True),
+    Aim("pooling supervisor", 11, 3, worker=True),
     Aim("veteran", 1, 1),
     Aim("veteran", 5, 2, worker=True),
 )
