@@ -63,7 +63,10 @@ class Pool(Protocol):
 
     @property
     def first(self) -> str | None:
-        """What a worker process calls before it imports anything else, as `module:function`, or None."""
+        """What a worker process calls before it imports anything else; None for nothing.
+
+        The names of a module and of a function in it, with a colon between them.
+        """
 
     @property
     def default_concurrency(self) -> int:
