@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from redis_server import RedisServer
 from hosts.network import Host, Network
 from hosts.sentinels import NAME, SENTINEL_PORT, pair
 from hosts.servers import AOF, PORT, Tape, serve, slowed
+from hosts.tempest import Tempest
 from hosts.trial import Report, Trial
 
 __all__ = ["SCENARIOS", "run"]
@@ -185,6 +187,21 @@ def split(seconds: float = OUTAGE, *options: str) -> Report:
         return trial.report
 
 
+def tempest(seconds: float = 40.0, seed: int | None = None) -> Report:
+    """Programs are killed and suspended, cables pulled, and the server killed, all at random."""
+    chosen = random.randrange(1_000_000) if seed is None else seed
+    with Network("store", "left", "right") as network, serve(network["store"], *AOF["always"]) as server:
+        with _trial(f"tempest (seed {chosen})", network, server) as trial:
+            storm = Tempest(network, server, trial, chosen)
+            storm.rage(seconds)
+            reachable = time.monotonic()
+            for name in trial.crews:
+                trial.replace(name)
+            trial.report.figures |= {what: str(count) for what, count in storm.counts.items()}
+            trial.recover(reachable)
+        return trial.report
+
+
 def _sentinels(watchers: Sequence[Host]) -> str:
     hosts = ",".join(f"{host.address}:{SENTINEL_PORT}" for host in watchers)
     return f"redis+sentinel://{hosts}/{NAME}/0"
@@ -201,6 +218,7 @@ SCENARIOS: Mapping[str, Callable[[], Report]] = {
     "killed-off": lambda: killed("off"),
     "power-cut": power_cut,
     "late": late,
+    "tempest": tempest,
     "failover": failover,
     "split": split,
     "split-guarded": lambda: split(OUTAGE, *GUARDED),

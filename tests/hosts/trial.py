@@ -84,6 +84,8 @@ class Trial:
         lossy: Sequence[str] = (),
     ) -> None:
         self.report = Report(name)
+        self.late = LATE
+        """Seconds by which a call that raises may be late."""
         self._store = store
         self._lossy = lossy
         self._stack = ExitStack()
@@ -160,12 +162,12 @@ class Trial:
         crew.dismiss(member, STOPS_WITHIN)
         self.report.figures["s to stop meanwhile"] = f"{time.monotonic() - began:.1f}"
 
-    def replace(self, name: str) -> None:
+    def replace(self, name: str, seed: int = 7) -> None:
         """Start anew what does not run on a host any more."""
         crew = self.crews[name]
         for role in ROLES:
-            if not _those(crew, role):
-                crew.start(role, 7)
+            if not any(not member.condemned for member in _those(crew, role)):
+                crew.start(role, seed)
 
     # ---- the end ---------------------------------------------------------------------------------
 
@@ -195,6 +197,7 @@ class Trial:
     def _end_all(self) -> None:
         crews = list(self.crews.values())
         for crew in crews:
+            crew.wait_until(lambda crew=crew: not _condemned(crew), "the killed do not die")
             for member in _those(crew, "producer"):
                 crew.dismiss(member)
         for crew in crews[1:]:
@@ -208,7 +211,7 @@ class Trial:
 
     def _count(self, case: Case) -> None:
         waits = [event.waited for event in case.history if isinstance(event, Refused)]
-        if max(waits, default=0.0) > BUSY + LATE:
+        if max(waits, default=0.0) > BUSY + self.late:
             self.report.problems.append(f"a call raised only after {max(waits):.1f} s, and not {BUSY:g}")
         stories = case.stories.values()
         repeats = sum(max(0, sum(bool(a.effects) for a in story.attempts) - 1) for story in stories)
@@ -242,6 +245,10 @@ class Trial:
 
     def _histories(self) -> dict[str, list[Event]]:
         return {name: read_history(crew.folder) for name, crew in self.crews.items()}
+
+
+def _condemned(crew: Crew) -> list[Member]:
+    return [member for member in crew.members if member.condemned]
 
 
 def _those(crew: Crew, role: str) -> list[Member]:
