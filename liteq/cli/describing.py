@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import click
+
 from liteq.calls.options import decode_options
 from liteq.cli.output import stamp
 from liteq.codec.contents import Contents
@@ -15,9 +17,18 @@ from liteq.errors import DecodingError
 from liteq.failure import Failure, decode_failure
 from liteq.job import Job
 from liteq.states import FAILURE, RETRY, REVOKED
-from liteq.transport import EXPIRED
+from liteq.transport import EXPIRED, Transport
 
-__all__ = ["Arguments", "Content", "is_over", "read_arguments", "read_content", "state_of", "summary"]
+__all__ = [
+    "Arguments",
+    "Content",
+    "is_over",
+    "read_arguments",
+    "read_content",
+    "state_of",
+    "summary",
+    "tell_if_moved",
+]
 
 
 class Arguments(NamedTuple):
@@ -35,6 +46,14 @@ class Content(NamedTuple):
     failure: Failure | None = None
     unreadable: str | None = None
     is_there: bool = True
+
+
+def tell_if_moved(transport: Transport) -> None:
+    """Say on standard error where a closed queue is: what it shows itself is empty, or about to be."""
+    mark = transport.moving()
+    if mark is not None:
+        way = "is being" if mark.ended is None else "was"
+        click.echo(f"liteq: {transport.url} {way} moved to {mark.target}; use that queue instead.", err=True)
 
 
 def state_of(job: Job) -> str:

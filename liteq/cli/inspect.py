@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from liteq.cli.describing import tell_if_moved
 from liteq.cli.output import print_json, print_table, stamp
 from liteq.cli.parameters import json_option, target_argument
 from liteq.cli.target import resolve
@@ -29,6 +30,7 @@ def inspect(target: str, part: str | None, as_json: bool) -> None:
     """Count the jobs of the queue TARGET and show what each worker runs now, or only one of the two."""
     found: dict[str, list[dict[str, Any]]] = {}
     with resolve(target).open() as transport:
+        tell_if_moved(transport)
         if part != WORKERS:
             found[QUEUES] = _queues(transport.count())
         if part != QUEUES:

@@ -17,6 +17,7 @@ from liteq.cli.describing import (
     reason_of,
     state_of,
     summary,
+    tell_if_moved,
 )
 from liteq.cli.group import NO, ListingGroup
 from liteq.cli.output import clean, clean_lines, moment, print_json, print_pairs, print_table, written
@@ -63,6 +64,7 @@ def list_jobs(
     """List the jobs of the queue TARGET, the newest first."""
     which = JobFilter(states=states or None, tasks=tasks or None, queues=queues, limit=limit)
     with resolve(target).open() as transport:
+        tell_if_moved(transport)
         found = transport.find(which)
     if as_json:
         print_json([summary(job) for job in found])
@@ -160,6 +162,7 @@ def retry(
     if (tasks or queues) and not everything:
         raise click.UsageError("--task and -Q go with --all")
     with resolve(target).open() as transport:
+        tell_if_moved(transport)
         if everything:
             failed = JobFilter(states=[FAILURE], tasks=tasks or None, queues=queues, limit=EVERYTHING)
             job_ids = tuple(job.id for job in transport.find(failed))

@@ -37,8 +37,17 @@ def move(source: str, target: str, batch: int, as_json: bool) -> None:
     """
     here, there = resolve(source), resolve(target)
     here.require()
-    moved = move_queue(_place(here), _place(there), batch=batch, progress=_shown if _is_watched() else None)
-    if _is_watched():
+    brought: list[Moved] = []
+
+    def report(so_far: Moved) -> None:
+        brought.append(so_far)
+        if _is_watched():
+            _shown(so_far)
+
+    moved = move_queue(_place(here), _place(there), batch=batch, progress=report)
+    if not brought:
+        click.echo("liteq: nothing was left to move; these are the counts of the runs before.", err=True)
+    elif _is_watched():
         click.echo(err=True)
     if as_json:
         print_json({"source": here.url, "target": there.url, **moved._asdict()})

@@ -15,6 +15,7 @@ from liteq.app.schedules import Schedules
 from liteq.app.store import Store
 from liteq.calls.policies import POLICY_OPTIONS
 from liteq.cli.call import read_given, read_time, refuse_if_signed
+from liteq.cli.describing import tell_if_moved
 from liteq.cli.group import CannotError, ListingGroup
 from liteq.cli.output import clean, moment, print_json, print_pairs, print_table, stamp, written
 from liteq.cli.parameters import json_option, target_argument
@@ -70,6 +71,7 @@ def schedules() -> None:
 def list_schedules(target: str, as_json: bool) -> None:
     """List the schedules of the queue TARGET, in the order of their names."""
     with _opened(target) as found:
+        found.tell_if_moved()
         listed = found.list()
     if as_json:
         print_json([_facts(info) for info in listed])
@@ -200,6 +202,10 @@ class _Opened(Schedules):
         """Refuse to add what no worker would run, as far as the latest jobs tell."""
         if not self._store.settings.protection.is_on:
             refuse_if_signed(self._store.transport(), task)
+
+    def tell_if_moved(self) -> None:
+        """Say where they are, if the target was moved."""
+        tell_if_moved(self._store.transport())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cli_shop import Shop
 from click.testing import Result
 
@@ -36,8 +37,10 @@ def test_everything_is_moved_and_counted(shop: Shop, liteq: Liteq):
 
 def test_counts_are_given_as_json_and_are_the_same_once_more(shop: Shop, liteq: Liteq):
     shop.queue.send_task("shop.add", (1, 2))
-    for _ in range(2):
-        told: dict[str, Any] = json.loads(liteq("move", shop.file, "new.db", "--json", "--batch", "1").stdout)
+    for said in ("", "liteq: nothing was left to move; these are the counts of the runs before.\n"):
+        result = liteq("move", shop.file, "new.db", "--json", "--batch", "1")
+        told: dict[str, Any] = json.loads(result.stdout)
+        assert result.stderr == said
         assert told == {
             "source": str(shop.file),
             "target": str(Path("new.db").resolve()),
@@ -80,7 +83,31 @@ def test_what_was_moved_is_told_by_doctor_and_by_every_command_that_would_change
         result = liteq(*words)
         assert result.exit_code == 2
         assert f"was moved to {Path('new.db').resolve()}" in result.stderr
-    assert liteq("inspect", shop.file).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect"], ["jobs"], ["schedules"], ["jobs", "retry", "--all"], ["inspect", "--json"]]
+)
+def test_who_looks_at_a_queue_that_was_moved_is_told_where_it_is(shop: Shop, liteq: Liteq, words: list[str]):
+    assert not shop.queue.AsyncResult("first").exists()  # makes the file
+    assert liteq(words[0], shop.file, *words[1:]).stderr == ""
+    liteq("move", shop.file, "new.db")
+
+    result = liteq(words[0], shop.file, *words[1:])
+    assert result.exit_code == 0
+    said = f"liteq: {shop.file} was moved to {Path('new.db').resolve()}; use that queue instead.\n"
+    assert result.stderr == said
+    if "--json" in words:
+        assert json.loads(result.stdout) == {"queues": [], "workers": []}
+
+
+def test_who_looks_at_a_queue_while_it_is_moved_is_told_so(shop: Shop, liteq: Liteq):
+    shop.queue.send_task("shop.add", (1, 2), task_id="first")
+    shop.queue.transport.begin_move("m", "elsewhere.db", 0.0)
+
+    result = liteq("jobs", shop.file)
+    assert "first" in result.stdout
+    assert result.stderr == f"liteq: {shop.file} is being moved to elsewhere.db; use that queue instead.\n"
 
 
 def test_a_file_is_moved_to_redis_and_back(shop: Shop, liteq: Liteq, redis_url: str):
