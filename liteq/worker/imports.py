@@ -19,7 +19,7 @@ from liteq.task import Task
 from liteq.urls import is_same_place
 from liteq.worker.config import TaskModule
 
-__all__ = ["import_tasks", "load_app", "settings_on"]
+__all__ = ["import_tasks", "load_app", "settings_on", "told"]
 
 App = TypeVar("App")
 
@@ -148,7 +148,7 @@ def _queue_of(module: str, application: Any) -> Any:
     except LiteqError:
         raise
     except Exception as error:
-        raise WorkerError(f"{application!r} of {module!r} cannot be used{_told(error)}") from error
+        raise WorkerError(f"{application!r} of {module!r} cannot be used{told(error)}") from error
 
 
 _STANDS_FOR = "__liteq_queue__"
@@ -184,10 +184,10 @@ def _wording_errors(name: str, directory: str | None) -> Iterator[None]:
         raise
     # SystemExit too: a script that ends itself when it is imported is no reason to end without a word.
     except (Exception, SystemExit) as error:
-        raise WorkerError(f"Module {name!r} cannot be imported{_told(error)}") from error
+        raise WorkerError(f"Module {name!r} cannot be imported{told(error)}") from error
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """Return where something went wrong, and what, as the end of a sentence."""
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     place = place_of_error(error)

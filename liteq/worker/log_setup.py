@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from liteq.errors import ConfigurationError
+from liteq.errors import ConfigurationError, WorkerError
 from liteq.signals import setup_logging
+from liteq.worker.imports import told
 from liteq.worker.log import set_up_logging
 
 __all__ = ["configure_logging", "let_program_configure", "load_log_config"]
@@ -45,6 +46,9 @@ def let_program_configure(loglevel: str, name: str) -> None:
     Args:
         loglevel: the lowest level to show, by name.
         name: the worker's name.
+
+    Raises:
+        WorkerError: a receiver has raised something; says which, where and what.
     """
     new = [receiver for receiver in setup_logging.receivers() if receiver not in _called]
     if not new:
@@ -57,16 +61,20 @@ def let_program_configure(loglevel: str, name: str) -> None:
     _called.extend(new)
     level: int = logging.getLevelNamesMapping()[loglevel.upper()]
     for receiver in new:
-        # Those of Celery's signal that have no meaning here are sent because receivers may name them.
-        receiver(
-            signal=setup_logging,
-            sender=None,
-            loglevel=level,
-            worker=name,
-            logfile=None,
-            format=None,
-            colorize=False,
-        )
+        try:
+            # Those of Celery's signal that have no meaning here are sent because receivers may name them.
+            receiver(
+                signal=setup_logging,
+                sender=None,
+                loglevel=level,
+                worker=name,
+                logfile=None,
+                format=None,
+                colorize=False,
+            )
+        except Exception as error:
+            what = getattr(receiver, "__qualname__", repr(receiver))
+            raise WorkerError(f"{what}, connected to setup_logging, has failed{told(error)}") from error
 
 
 def load_log_config(path: str) -> None:

@@ -113,6 +113,19 @@ def test_a_program_that_sets_logging_up_itself_is_let(talk: Callable[..., Any], 
     assert not any(line.startswith("[") for line in err)
 
 
+@pytest.mark.parametrize("command", [["worker", "--drain"], ["beat"]])
+def test_a_program_that_fails_to_set_logging_up_starts_nothing(
+    tmp_path: Path, start: Start, command: list[str]
+):
+    (tmp_path / "app.py").write_text(APP + HOOK.replace(", **kwargs", ""), encoding="utf-8")
+    process = start(command[0], "app", *command[1:], cwd=tmp_path)
+    _, err = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 2
+    (line,) = err.splitlines()
+    assert line.startswith("liteq: configure, connected to setup_logging, has failed: TypeError: ")
+
+
 def test_a_file_can_set_logging_up(talk: Callable[..., Any], tmp_path: Path):
     config = {
         "version": 1,

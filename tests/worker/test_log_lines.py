@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from liteq import ConfigurationError, Queue, get_task_logger
+from liteq import ConfigurationError, Queue, WorkerError, get_task_logger
 from liteq.log import JobFilter, JsonFormatter, TextFormatter
 from liteq.signals import setup_logging
 from liteq.worker import log_setup
@@ -334,6 +334,26 @@ def test_a_program_that_sets_logging_up_itself_does_so_once_and_liteq_does_not(
         None,
         setup_logging,
     )
+
+
+def test_a_program_that_fails_to_set_logging_up_is_told_where_and_why(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(log_setup, "_called", [])
+
+    def configure(loglevel: int) -> None: ...
+
+    def stumble(**told: Any) -> None:
+        raise ValueError("no such colour")
+
+    for receiver, said in [
+        (configure, r"configure, connected to setup_logging, has failed: TypeError: .*unexpected keyword"),
+        (stumble, r"stumble, .* failed \(.*test_log_lines.py, line \d+\): ValueError: no such colour"),
+    ]:
+        setup_logging.connect(receiver)
+        try:
+            with pytest.raises(WorkerError, match=said):
+                let_program_configure("info", "me")
+        finally:
+            setup_logging.disconnect(receiver)
 
 
 @pytest.mark.parametrize(
