@@ -186,7 +186,7 @@ def absolute_url(url: str | os.PathLike[str]) -> str:
             return read_redis_url(text).shown
         elif match := _SCHEME.match(text):
             raise ConfigurationError(
-                f"{hide_passwords(text)!r}: there is no transport for {match.group()} {SERVED}."
+                f"{hide_passwords(text)!r}: there is no transport for {match.group()}. {SERVED}."
             )
     return str(Path(base_directory(), text))
 

@@ -76,12 +76,12 @@ def redirecting_options(function: FunctionT) -> Callable[..., Any]:
         "--redirect-stdouts-level",
         "level",
         type=click.Choice(LEVELS, case_sensitive=False),
-        default="WARNING",
-        show_default=True,
-        help="The level of those log lines.",
+        help="The level of those log lines; default WARNING.",
     )
     @wraps(function)
-    def command(*args: Any, is_redirected: bool, level: str, **kwargs: Any) -> Any:
-        return function(*args, redirect=level if is_redirected else None, **kwargs)
+    def command(*args: Any, is_redirected: bool, level: str | None, **kwargs: Any) -> Any:
+        if level is not None and not is_redirected:
+            raise click.UsageError("--redirect-stdouts-level goes with --redirect-stdouts")
+        return function(*args, redirect=(level or "WARNING") if is_redirected else None, **kwargs)
 
     return command

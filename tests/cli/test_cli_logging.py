@@ -84,6 +84,13 @@ def test_what_tasks_print_is_printed_otherwise(talk: Callable[..., Any]):
     assert "to stderr" in err
 
 
+def test_a_level_for_what_tasks_print_is_refused_where_that_is_not_logged(liteq: Callable[..., Result]):
+    result = liteq("worker", "queue.db", "--redirect-stdouts-level", "info")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("liteq: --redirect-stdouts-level goes with --redirect-stdouts.")
+
+
 def test_lines_of_json_are_all_that_is_on_standard_error(talk: Callable[..., Any]):
     _, err = talk("-c", 1, "--log-format", "json", "-l", "info", "--redirect-stdouts")
 
