@@ -18,7 +18,7 @@ T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 IDLE = 5.0
-"""Seconds without an errand after which the thread ends; the next errand starts another."""
+"""Seconds without an errand after which a thread ends that need not be the same for the next."""
 MOST_JOBS = 1000
 """Jobs of several callers that are stored in one transaction."""
 
@@ -49,10 +49,13 @@ class Courier:
 
     Args:
         name: of the thread.
+        is_loyal: the same thread does all errands until `retire`, for work that belongs to it as locks do;
+            otherwise it ends when it has been idle for a while, and the next errand starts another.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, is_loyal: bool = False) -> None:
         self._name = name
+        self._is_loyal = is_loyal
         self._changed = threading.Condition()
         self._line: deque[_Errand] = deque()
         self._thread: threading.Thread | None = None
@@ -102,7 +105,7 @@ class Courier:
         """Wait for something to do; nothing if the thread is to end."""
         with self._changed:
             while not self._line:
-                if self._retired or not (self._changed.wait(IDLE) or self._line):
+                if self._retired or not (self._changed.wait(None if self._is_loyal else IDLE) or self._line):
                     self._thread, self._retired = None, False
                     return []
             errands = [self._line.popleft()]

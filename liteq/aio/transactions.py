@@ -51,7 +51,7 @@ class AsyncTransaction:
         self, store: Store, begin: Callable[[], AbstractContextManager[user_connection.Connection]]
     ) -> None:
         self.store = store
-        self.courier = Courier("liteq-transaction")
+        self.courier = Courier("liteq-transaction", is_loyal=True)
         self.is_over = False
         self.owner: Acts | None = None
         """The attempt of a job whose task has opened it."""

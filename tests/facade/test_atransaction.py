@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from liteq import NotSupportedError, Queue, StoreUnavailableError, Task
+from liteq.aio import courier
 
 
 @pytest.fixture
@@ -168,6 +169,22 @@ def test_a_cancellation_at_the_end_of_the_block_comes_when_the_transaction_has_e
         assert stored(queue) == (0, 1)
 
     asyncio.run(main())
+
+
+def test_a_block_may_rest_for_longer_than_an_idle_thread_lives(queue: Queue, ship, monkeypatch):
+    monkeypatch.setattr(courier, "IDLE", 0.001)
+
+    async def main() -> None:
+        async with queue.atransaction() as connection:
+            (thread,) = (each for each in threading.enumerate() if each.name == "liteq-transaction")
+            await connection.execute("INSERT INTO orders VALUES ('tea')")
+            await asyncio.to_thread(thread.join, 0.05)
+            await connection.execute("INSERT INTO orders VALUES ('milk')")
+            await ship.adelay("tea")
+        await ship.adelay("after")
+
+    asyncio.run(main())
+    assert stored(queue) == (2, 2)
 
 
 def test_tasks_that_are_begun_in_the_block_belong_to_it_and_others_wait(queue: Queue, ship):
