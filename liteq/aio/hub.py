@@ -15,7 +15,10 @@ class OpenBlock(Protocol):
     """A transaction that a coroutine has open."""
 
     def abort(self) -> None:
-        """Roll it back, because the queue is closed."""
+        """Let it be rolled back, because the queue is closed; waits for nothing."""
+
+    def close(self) -> None:
+        """Wait until that has happened."""
 
 
 class Hub:
@@ -34,8 +37,12 @@ class Hub:
 
     def close(self) -> None:
         """End all of it: roll back transactions, store what is to be stored, and give up awaiting."""
-        for block in list(self.blocks):
+        blocks = list(self.blocks)
+        # All of them first: some may be waiting for the lock that another one has.
+        for block in blocks:
             block.abort()
+        for block in blocks:
+            block.close()
         self.courier.close()
         self.watcher.close()
 

@@ -77,6 +77,7 @@ class AsyncTransaction:
         open_blocks.add(self)
         try:
             connection = await self.courier.call(self._enter)
+            self._check_whole()
         except BaseException:
             # Cancelled, perhaps: it may still begin, and must then end.
             self.courier.post(partial(self._leave, _Undo()))
@@ -136,15 +137,21 @@ class AsyncTransaction:
         return await self.courier.call(partial(copy_context().run, work))
 
     def abort(self, why: str = "this queue was closed") -> None:
-        """Roll it back; what the block does from now on raises.
+        """Let its thread roll it back as soon as it can; what the block does from now on raises.
+
+        Waits for nothing: a block that still waits for the write lock may do so for another one of this very
+        event loop.
 
         Args:
             why: what has happened, to be followed by "inside ...".
         """
         self._aborted = why
         self.courier.post(partial(self._leave, _Undo()))
-        self.courier.close()
         self._part()
+
+    def close(self) -> None:
+        """Wait until its thread has ended."""
+        self.courier.close()
 
     def _check_whole(self) -> None:
         if self._aborted is not None:

@@ -12,6 +12,7 @@ import pytest
 
 from liteq import NotSupportedError, Queue, StoreUnavailableError, Task
 from liteq.aio import courier
+from liteq.aio.transactions import open_blocks
 
 
 @pytest.fixture
@@ -287,6 +288,31 @@ def test_a_queue_that_is_closed_in_the_block_rolls_back_and_says_so(queue: Queue
     with pytest.raises(StoreUnavailableError, match="rolled back"):
         asyncio.run(main())
     assert stored(queue) == (0, 0)
+
+
+def test_a_queue_is_closed_at_once_though_some_blocks_wait_for_another(queue: Queue):
+    ends: list[str] = []
+
+    async def main() -> None:
+        inside = asyncio.Event()
+
+        async def wait_for_it() -> None:
+            await inside.wait()
+            async with queue.atransaction():
+                raise AssertionError("this waits for the other block")
+
+        waiting = [asyncio.create_task(wait_for_it()) for _ in range(5)]
+        async with queue.atransaction():
+            inside.set()
+            await asyncio.sleep(0.01)
+            queue.close()
+            ends.extend(map(repr, await asyncio.gather(*waiting, return_exceptions=True)))
+
+    with pytest.raises(StoreUnavailableError, match="rolled back"):
+        asyncio.run(main())
+    assert not open_blocks
+    assert len(ends) == 5
+    assert not [end for end in ends if "closed" not in end]
 
 
 @pytest.mark.parametrize("eager", [False, True])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from worker_thread import PATIENCE, Gate
 
-from liteq import Ignore, NotSupportedError, Queue
+from liteq import Ignore, NotSupportedError, Queue, StoreUnavailableError
 from liteq.clock import SystemClock
 from liteq.job import JobFilter, WorkerInfo
 from liteq.states import FAILURE, PENDING, STARTED, SUCCESS
@@ -267,6 +267,39 @@ def test_jobs_cannot_join_a_transaction_that_another_one_awaits_in(tmp_path) -> 
             worker.stop()
         with queue.transaction() as connection:
             connection.execute("CREATE TABLE t (x)")
+
+
+def test_a_block_that_a_job_leaves_behind_waiting_for_another_does_not_stop_the_loop(tmp_path) -> None:
+    with Queue(tmp_path / "queue.db", durability="normal", busy_timeout=1) as queue:
+        inside, may_end = asyncio.Event(), asyncio.Event()
+        left: list[asyncio.Task[None]] = []
+
+        @queue.task(name="hold")
+        async def hold() -> None:
+            async with queue.atransaction():
+                inside.set()
+                await may_end.wait()
+
+        async def wait_for_it() -> None:
+            async with queue.atransaction():
+                pass
+
+        @queue.task(name="leave")
+        async def leave() -> None:
+            await inside.wait()
+            left.append(asyncio.create_task(wait_for_it()))
+            await asyncio.sleep(0.01)
+            asyncio.get_running_loop().call_soon(may_end.set)
+
+        results = queue.enqueue_many([hold.s(), leave.s()])
+        worker = Pooled(queue, AsyncioPool(), 2)
+        try:
+            results[0].get(timeout=PATIENCE)
+            with pytest.raises(NotSupportedError, match="returned inside a transaction"):
+                results[1].get(timeout=PATIENCE)
+        finally:
+            worker.stop()
+        assert isinstance(left[0].exception(), StoreUnavailableError)
 
 
 class Expelling:
