@@ -30,6 +30,8 @@ _BITS = 64
 _DEEPEST = 2 * MAX_DEPTH + 50
 """Levels of YAML that are read, of which a level of a value takes two at most. The library takes time that
 grows with the square of the depth, until Python's recursion limit ends it after half a second."""
+_LONGEST_SIXTIES = 100
+"""Characters of a number to the base of 60, which takes time that grows with the square of its length."""
 _KEYS: frozenset[type] = frozenset({str})
 _PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 _SIMPLE = re.compile(r"[^\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff]*")
@@ -125,6 +127,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             raise DecodingError("These bytes are not a YAML payload: they are nested too deep.")
         super().fetch_flow_collection_start(kind)
 
+    def fetch_directive(self) -> None:
+        super().fetch_directive()
+        if self.tokens[-1].name == "TAG":
+            # Each use of a shorthand makes a text as long as what it is short for.
+            raise DecodingError("These bytes are not a YAML payload: shorthands for tags are not read.")
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             # Ten of them, nested, stand for ten thousand million values.
@@ -135,6 +143,13 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def read_int(self, node: Any) -> int:
+        text = self.construct_scalar(node)
+        if ":" in text and len(text) > _LONGEST_SIXTIES:
+            raise DecodingError("These bytes are not a YAML payload: a number is too long.")
+        number: int = self.construct_yaml_int(node)
+        return number
 
     def read_map(self, node: Any) -> Any:
         pairs = self.construct_pairs(node, deep=True)
@@ -151,4 +166,5 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return load(BY_TAG.get(tag), found[_CONTENT])
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.read_int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.read_map)

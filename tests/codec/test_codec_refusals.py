@@ -431,3 +431,23 @@ def test_a_codec_is_imported_when_it_is_asked_for() -> None:
 def test_codec_errors_are_what_callers_would_catch() -> None:
     assert issubclass(EncodingError, CodecError)
     assert issubclass(DecodingError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        # 100 kB that would take a hundred megabytes, and a second that is a minute for ten times as much.
+        (b"%TAG !a! tag:" + b"x" * 50_000 + b"\n---\n" + b"- !a!b\n" * 7_000, "shorthands for tags"),
+        (b"1" + b":1" * 50_000, "a number is too long"),
+        (b"- !!int '1" + b":1" * 50_000 + b"'", "a number is too long"),
+    ],
+    ids=["tags", "number", "tagged number"],
+)
+def test_yaml_that_would_take_the_square_of_its_length_is_refused(data: bytes, why: str) -> None:
+    codec = get_codec("yaml")
+    with pytest.raises(DecodingError, match=why):
+        codec.decode(data)
+
+
+def test_yaml_with_a_directive_and_numbers_to_the_base_of_60_is_read() -> None:
+    assert get_codec("yaml").decode(b"%YAML 1.1\n--- [1:30, 'a:b', 0x1f]") == [90, "a:b", 31]
