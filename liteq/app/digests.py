@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteq.app.recurring import Recurring
-from liteq.codec import encode_call, get_codec
+from liteq.codec import encode_call
 from liteq.codec.accepting import base_of
 from liteq.codec.encryption import Cipher
+from liteq.codec.registry import guarded_codec
 from liteq.errors import EncodingError
 from liteq.firing import Policy, encode_policy
 from liteq.job import NewJob
@@ -65,7 +66,7 @@ def call_digest(work: Recurring, policy: Policy, job: NewJob, cipher: Cipher | N
     payload = b""
     base = base_of(job.codec)
     if base not in _BUILT_IN:
-        payload = encode_call(get_codec(base), _steady(work.args), _steady(dict(work.kwargs)))
+        payload = encode_call(guarded_codec(base), _steady(work.args), _steady(dict(work.kwargs)))
     return _digest(f"{encode_policy(policy)} {job._replace(payload=payload, options=None)!r}", cipher)
 
 

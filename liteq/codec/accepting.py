@@ -11,7 +11,15 @@ from collections.abc import Collection
 
 from liteq.codec import compression
 from liteq.codec.base import Codec
-from liteq.codec.registry import PICKLE, SEPARATOR, get_codec, is_installed, is_known, no_codec
+from liteq.codec.registry import (
+    PICKLE,
+    SEPARATOR,
+    get_codec,
+    guarded_codec,
+    is_installed,
+    is_known,
+    no_codec,
+)
 from liteq.errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -125,7 +133,7 @@ class Codecs:
         if not self.accepts(name):
             # What an installed package brings along is not imported because a job names it.
             raise self._disallowed(name) if is_known(name) or self._accept is not None else no_codec(name)
-        codec = get_codec(name)
+        codec = guarded_codec(name)
         if not compressed:
             return codec
         if compressed not in compression.ALGORITHMS:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from liteq.codec.base import Codec
+from liteq.codec.guarded import Guarded, check_codec
 from liteq.errors import ConfigurationError
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "PICKLE",
     "SEPARATOR",
     "get_codec",
+    "guarded_codec",
     "is_installed",
     "is_known",
     "no_codec",
@@ -67,7 +69,8 @@ def get_codec(name: str) -> Codec:
     for a name that is not known otherwise.
 
     Raises:
-        ConfigurationError: there is none; the message names those that there are.
+        ConfigurationError: there is none; the message names those that there are. Or the package that brings
+            it along cannot be imported.
         ExtraRequiredError: it needs a library that is not installed here.
     """
     codec = _codecs.get(name)
@@ -80,13 +83,20 @@ def get_codec(name: str) -> Codec:
     return codec
 
 
+def guarded_codec(name: str) -> Codec:
+    """Return the codec of this name, which raises nothing but the errors of codecs; raises as `get_codec`."""
+    codec = get_codec(name)
+    return codec if name in _built_in else Guarded(codec)
+
+
 def register_codec(codec: Codec) -> None:
     """Make a codec known to this process under its `name`; workers must do the same.
 
     Queues accept it unless their `accept` says otherwise, so it has to be safe to decode what others wrote.
 
     Raises:
-        ConfigurationError: the name is empty, not a string, or has a plus sign; or another codec has it.
+        ConfigurationError: the name is empty, not a string, or has a plus sign; or another codec has it; or
+            it has no `encode` or `decode`.
     """
     name = _checked_name(codec)
     if name in _built_in or _codecs.setdefault(name, codec) is not codec:
@@ -115,8 +125,7 @@ def no_codec(name: object) -> ConfigurationError:
 def _installed(name: str) -> Codec | None:
     for point in _entry_points():
         if point.name == name:
-            loaded = point.load()
-            codec = cast(Codec, loaded() if isinstance(loaded, type) else loaded)
+            codec = _load(point)
             if _checked_name(codec) != name:
                 raise ConfigurationError(
                     f"The entry point {name!r} of the group {ENTRY_POINTS} ({point.value}) is a codec that "
@@ -124,6 +133,20 @@ def _installed(name: str) -> Codec | None:
                 )
             return codec
     return None
+
+
+def _load(point: Any) -> Codec:
+    try:
+        loaded = point.load()
+        return cast(Codec, loaded() if isinstance(loaded, type) else loaded)
+    except ConfigurationError:
+        raise
+    # A module that exits when it is imported too: the program that names a codec goes on.
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"The codec {point.name!r} of the entry point {point.value} cannot be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _entry_points() -> Any:
@@ -139,4 +162,5 @@ def _checked_name(codec: Codec) -> str:
         raise ConfigurationError(f"A codec needs a name, a string that is not empty; got {name!r}.")
     if SEPARATOR in name:
         raise ConfigurationError(f"A codec's name has no {SEPARATOR!r} in it, as {name!r} has.")
+    check_codec(codec)
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from liteq.errors import (
     ConfigurationError,
     ContentDisallowed,
     DecodingError,
+    EncodingError,
     ExtraRequiredError,
     PayloadTooLargeError,
 )
@@ -279,6 +281,66 @@ def test_the_codec_of_an_installed_package_is_found_by_its_name(make: Callable[.
     assert result.get() == [1, (2,)]
     with pytest.raises(ConfigurationError, match=r"'backwards'.* calls itself 'reversed'"):
         make(serializer="backwards")
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("raise RuntimeError('no luck')", "cannot be loaded: RuntimeError: no luck"),
+        ("raise SystemExit(3)", "cannot be loaded: SystemExit: 3"),
+        ("Codec = 7", "A codec needs a name"),
+        ("class Codec: name = 'broken'", r"has no method encode\(\)"),
+        ("class Codec:\n    name = 'broken'\n    def __init__(self): 1 / 0", "ZeroDivisionError"),
+    ],
+    ids=["raises", "exits", "is none", "is half of one", "cannot be made"],
+)
+@pytest.mark.usefixtures("installed")
+def test_a_codec_that_cannot_be_loaded_is_named(
+    make: Callable[..., Queue], source: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    (packages / "reversing-1.0.dist-info" / "entry_points.txt").write_text(
+        "[liteq.codecs]\nbroken = broken_codec:Codec\n"
+    )
+    (packages / "broken_codec.py").write_text(source)
+    importlib.invalidate_caches()
+    monkeypatch.setitem(sys.modules, "broken_codec", None)
+    monkeypatch.delitem(sys.modules, "broken_codec")
+    with pytest.raises(ConfigurationError, match=why):
+        make(serializer="broken")
+
+
+class Careless:
+    """A codec that keeps no promise; what it does with a value is the value's business."""
+
+    name = "careless"
+
+    def encode(self, value: Any) -> Any:
+        done = value if isinstance(value, str) else value[0][0]
+        return {"text": "text", "view": memoryview(b"view")}.get(done) or {}[done]
+
+    def decode(self, data: bytes) -> object:
+        if data == b"view":
+            return [["view"], {}]
+        raise OSError("no such value")
+
+
+register_codec(Careless())
+
+
+def test_a_codec_that_keeps_no_promise_is_told_as_such(make: Callable[..., Queue]) -> None:
+    queue = make(serializer="careless")
+    echo = queue.tasks["echo"]
+    with pytest.raises(EncodingError, match="'careless' returned str and not bytes"):
+        echo.delay("text")
+    with pytest.raises(EncodingError, match="'careless' failed: KeyError: 'anything'"):
+        echo.delay("anything")
+    result = echo.delay("view")
+    job = work(queue)
+    assert (job.state, job.payload) == (SUCCESS, b"view")
+    with pytest.raises(DecodingError, match="'careless' failed: OSError: no such value"):
+        queue.settings.contents.read(job, SUCCESS, b"other")
+    assert result.get() == [["view"], {}]
 
 
 def test_a_plus_sign_is_no_part_of_a_codecs_name() -> None:
