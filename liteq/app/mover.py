@@ -104,7 +104,8 @@ class Mover:
         if source is target or (source.crosses_processes and source.url == target.url):
             raise self._same_store()
         mark = self._begin()
-        if mark.ended is None:
+        # One that synced late may have lost what it had: as long as it is here, it goes there again.
+        if mark.ended is None or not _Progress.read(target.move_progress(mark.id)).complete:
             self._copy(mark)
             # A target that syncs late does so now.
             target.tend(self._clock.wall())

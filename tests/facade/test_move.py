@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -179,6 +180,32 @@ def test_a_move_that_is_cut_off_anywhere_goes_on_and_moves_each_job_once(
     assert [there[job.id] for job in rest] == rest
     assert [record.name for record in target.schedules()] == ["hourly", "nightly"]
     assert source.count() == []
+
+
+@pytest.mark.parametrize("remembers", [False, True], ids=["everything", "its end"])
+def test_what_the_target_has_lost_is_moved_again_as_long_as_the_source_has_it(
+    stores: tuple[Transport, Transport], tmp_path: Path, remembers: bool
+):
+    source, target = stores
+    fill(source)
+    expected = (told(source), source.schedules())
+    with pytest.raises(Stopped):
+        # The last step notes in the source that the target has everything.
+        Mover(Cut(source, [4]), target, batch=100, clock=ManualClock(NOW)).run()
+    assert (told(source), source.schedules()) == expected
+    mark = source.moving()
+    assert mark is not None
+    assert mark.ended is not None
+    with SqliteTransport(tmp_path / "restored.db") as restored:
+        restored.url = target.url
+        if remembers:
+            jobs = source.export(None, 4)
+            progress = json.dumps([jobs[-1].seq, False, [1, 1, 1, 1, 0]]).encode()
+            assert restored.adopt(mark.id, None, progress, jobs)
+        moved = move(source, restored)
+        assert (told(restored), restored.schedules()) == expected
+    assert moved == Moved(waiting=5, delayed=2, failed=1, results=1, schedules=2)
+    assert (source.count(), source.schedules()) == ([], [])
 
 
 def test_a_move_goes_on_to_the_same_target_only(stores: tuple[Transport, Transport], tmp_path: Path):
