@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import redis
 from redis_server import RedisServer
 
 from chaos.rows import ALL, Contents, read_rows
@@ -130,6 +129,9 @@ class RedisStore:
     def _left_of(self, transport: Transport, jobs: Sequence[Job]) -> list[str]:
         """Drop the jobs, which are all finished; say what is left of them."""
         left = [f"{job.id} cannot be forgotten" for job in jobs if not transport.forget(job.id)]
+        # Here, because the programs of a storm, which import this as well, start the slower for it.
+        import redis
+
         # Replies are kept for those who may ask again, and go by themselves.
         with closing(redis.Redis(unix_socket_path=str(self.server.socket))) as client:
             keys = [key for key in client.scan_iter() if client.ttl(key) == -1]
