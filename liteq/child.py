@@ -37,7 +37,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from liteq.app.opening import open_for_workers
+from liteq.app.opening import open_for_workers, when_served
 from liteq.app.reconciling import reconcile_declared
 from liteq.errors import LiteqError, LiteqWarning, StoreBusyError, StoreFullError, TimeLimitExceeded
 from liteq.job import WorkerInfo
@@ -262,7 +262,7 @@ def _info(config: WorkerConfig) -> WorkerInfo:
 def _declare(transport: Transport, url: str, app: Queue | None) -> None:
     """Bring the schedules that the modules declare into the store, if that can be written now."""
     try:
-        reconcile_declared(transport, url, app)
+        when_served(lambda: reconcile_declared(transport, url, app))
     except (StoreBusyError, StoreFullError) as error:
         LOGGER.warning("The schedules that are declared here were not stored: %s", error)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from liteq.app.conf import MEMORY_URL, absolute_url, passwords_in
 from liteq.errors import StoreUnreachableError
 from liteq.transport import Transport
 from liteq.urls import is_redis
 
-__all__ = ["open_for_workers", "open_transport"]
+__all__ = ["open_for_workers", "open_transport", "when_served"]
+
+Result = TypeVar("Result")
 
 DEFAULT_PATIENCE = 30.0
 WORKER_PATIENCE = 2.0
@@ -60,9 +62,22 @@ def open_for_workers(url: str, *, over: Callable[[], bool], **settings: Any) -> 
     if is_redis(url):
         patience = settings.get("busy_timeout", DEFAULT_PATIENCE)
         settings |= {"busy_timeout": min(WORKER_PATIENCE, patience), "task_timeout": patience}
+    return when_served(lambda: open_transport(url, **settings), over)
+
+
+def when_served(step: Callable[[], Result], over: Callable[[], bool] = lambda: False) -> Result:
+    """Do something with a store, again and again where it is out of reach; return what that returns.
+
+    Args:
+        step: what to do; half done and done again, it is done once. It waits for a store by itself.
+        over: tells whether to give up.
+
+    Raises:
+        StoreUnreachableError: it was given up.
+    """
     while True:
         try:
-            return open_transport(url, **settings)
+            return step()
         except StoreUnreachableError:
             if over():
                 raise

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from liteq import __version__
+from liteq.app.opening import when_served
 from liteq.app.reconciling import reconcile_declared
 from liteq.cli.celery_options import BEAT_IGNORED, BEAT_REFUSED, celery_options
 from liteq.cli.group import INTERRUPTED
@@ -47,12 +48,13 @@ def beat(target: str | None, modules: Sequence[str], logs: LogOptions) -> None:
     if where.app is None and not named:
         where.require()
     with where.open_for_workers(create=where.app is not None or bool(named)) as transport:
-        import_tasks(named if named or where.app is not None else recorded_modules(transport))
+        recorded = () if named or where.app is not None else when_served(lambda: recorded_modules(transport))
+        import_tasks(named or recorded)
         let_program_configure(logs.loglevel, "beat")
         code = LoadedCode(where.url, prefer=None if where.app is None else where.app.registry)
-        reconcile_declared(transport, where.url, where.app)
+        when_served(lambda: reconcile_declared(transport, where.url, where.app))
         click.echo(f"liteq {__version__}, pid {os.getpid()}")
-        print_pairs([(f"  {name}", value) for name, value in transport.describe()])
+        print_pairs([(f"  {name}", value) for name, value in when_served(transport.describe)])
         _run(Scheduler(transport, code=code))
 
 

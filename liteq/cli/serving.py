@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from liteq import __version__
+from liteq.app.opening import when_served
 from liteq.app.reconciling import reconcile_declared
 from liteq.cli.group import INTERRUPTED
 from liteq.cli.output import print_pairs
@@ -101,13 +102,13 @@ def serve_with_processes(
     if app is None or config.modules:
         config = replace(config, declares=True)
     else:
-        reconcile_declared(transport, config.url, app)
+        when_served(lambda: reconcile_declared(transport, config.url, app))
     scheduler = _scheduler(transport, config, app, lambda: import_tasks(config.modules)) if beat else None
     supervisor = Supervisor(transport, config, count, scheduler=scheduler)
     stopping = Stopping(supervisor.stop, supervisor.kill)
     # Where nothing was said about the durability, each worker takes it from the tasks' own queue.
     told = "" if is_redis(config.url) else "durability"
-    found = [(name, value) for name, value in transport.describe() if name != told]
+    found = [(name, value) for name, value in when_served(transport.describe) if name != told]
     if told in config.settings:
         found.append((told, str(config.settings[told])))
 
@@ -153,12 +154,12 @@ def serve_alone(
 
     import_tasks(config.modules)
     let_program_configure(config.loglevel, config.name)
-    reconcile_declared(transport, config.url, app)
+    when_served(lambda: reconcile_declared(transport, config.url, app))
     tasks = collect_tasks(config.url, None if app is None else app.registry)
     worker = SoloWorker(transport, tasks, config, _scheduler(transport, config, app) if beat else None)
     # Nothing less ends a task that runs in this thread; whoever works next recovers its job.
     stopping = Stopping(worker.stop, lambda: os._exit(INTERRUPTED))
-    _print_banner(transport.describe(), config, "1", "solo, without time limits", tasks)
+    _print_banner(when_served(transport.describe), config, "1", "solo, without time limits", tasks)
     with stopping.installed(), redirect_stdouts(config.redirect_stdouts):
         worker.run()
     return stopping, tasks

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 from click.exceptions import Exit
 
+from liteq.app.opening import when_served
 from liteq.calls.checks import check_name
 from liteq.cli.celery_options import WORKER_IGNORED, WORKER_REFUSED, celery_options, worker_name
 from liteq.cli.draining import Drain
@@ -105,14 +106,14 @@ def worker(
     named = named_modules(modules)
     changes = {} if durability is None else {"durability": durability}
     with _open(where, bool(named), changes) as transport:
-        found = named if named or where.app is not None else recorded_modules(transport)
+        recorded = () if named or where.app is not None else when_served(lambda: recorded_modules(transport))
         config = WorkerConfig(
             url=where.url,
             # The file is there: a worker process that finds none must not make another. A server may come
             # back with nothing that it had, and is used all the same.
             settings={**where.settings, **changes, "create": not where.is_file},
             app=None if where.app is None else where.text,
-            modules=found,
+            modules=named or recorded,
             queues=queues,
             name=name,
             hostname=f"{name}@{socket.gethostname()}",
