@@ -15,7 +15,15 @@ from urllib.parse import quote, unquote
 
 from liteq.errors import ConfigurationError
 
-__all__ = ["REDIS_FORMS", "RedisUrl", "hide_passwords", "is_redis", "is_same_place", "read_redis_url"]
+__all__ = [
+    "REDIS_FORMS",
+    "RedisUrl",
+    "hide_passwords",
+    "is_redis",
+    "is_same_place",
+    "read_redis_url",
+    "require_slashes",
+]
 
 REDIS_FORMS = (
     "redis://host:6379/0 (rediss:// for TLS), unix:///path/redis.sock?db=0, "
@@ -160,6 +168,20 @@ def is_redis(url: str) -> bool:
     """Tell whether a text is the URL of a queue on Redis."""
     match = _SCHEME.match(url)
     return match is not None and match.group(1).lower() in _SCHEMES
+
+
+def require_slashes(text: str) -> None:
+    """Refuse a text that begins as the URL of a queue on Redis does, but for the two slashes.
+
+    Raises:
+        ConfigurationError: it does; the text is not shown, because it may have a password.
+    """
+    scheme, colon, rest = text.partition(":")
+    if colon and not rest.startswith("//") and scheme.lower() in _SCHEMES:
+        raise ConfigurationError(
+            f"A URL begins with {scheme}://, and this one lacks a slash. If it is a file, write ./{scheme}: "
+            "and so on."
+        )
 
 
 def hide_passwords(url: str) -> str:

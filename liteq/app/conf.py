@@ -31,7 +31,7 @@ from liteq.codec.signing import Signer, make_signer
 from liteq.errors import ConfigurationError
 from liteq.job import DEFAULT_QUEUE, DEFAULT_RESULT_EXPIRES
 from liteq.retry import RetryPolicy
-from liteq.urls import hide_passwords, is_redis, read_redis_url
+from liteq.urls import hide_passwords, is_redis, read_redis_url, require_slashes
 from liteq.zones import read_zone
 
 __all__ = [
@@ -188,6 +188,8 @@ def absolute_url(url: str | os.PathLike[str]) -> str:
             raise ConfigurationError(
                 f"{hide_passwords(text)!r}: there is no transport for {match.group()}. {SERVED}."
             )
+        else:
+            require_slashes(text)
     return str(Path(base_directory(), text))
 
 

@@ -207,7 +207,8 @@ def test_an_application_knows_its_tasks_and_checks_the_arguments(liteq: Liteq, n
         ("json", "no application (Queue or Celery object) in json or json.celery; name the module that"),
         ("memory://", "start_workers()"),
         ("redis://:secret@localhost/x", "'redis://...@localhost/x': 'x' is no number of a database"),
-        ("http://localhost", "there is no transport"),
+        ("http://localhost", "there is no transport for http://. A queue can be"),
+        ("redis:6379", "begins with redis://, and this one lacks a slash"),
     ],
 )
 def test_a_target_that_is_no_queue_is_refused_in_one_line(

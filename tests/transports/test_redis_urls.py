@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -97,6 +99,20 @@ def test_a_refusal_shows_no_password(url: str) -> None:
         Queue(url)
     assert SECRET not in str(caught.value)
     assert SECRET not in hide_passwords(url)
+
+
+@pytest.mark.parametrize("url", ["redis:/user:secret@host/0", "rediss:host", "Unix:/run/redis.sock"])
+def test_a_url_that_lacks_a_slash_is_no_file(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="lacks a slash") as told:
+        Queue(url)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no file can be called so there")
+def test_a_file_may_be_called_like_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("./redis:host", Path("redis:host"), "sqlite:///redis:host"):
+        assert Queue(file).url == str(tmp_path / "redis:host")
 
 
 @given(st.text(min_size=1).filter(str.isprintable))
