@@ -217,6 +217,26 @@ def test_keys_are_changed_by_a_list_of_which_the_first_encrypts(make: Callable[.
     assert make(KEY).AsyncResult(second.id).get() == 2
 
 
+CHANGING = [[OTHER], [OTHER, KEY], [KEY, OTHER], [KEY]]
+"""What the programs have one after the other while OTHER is replaced by KEY."""
+
+
+@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("first", ["caller", "worker"])
+def test_while_a_key_is_changed_step_by_step_callers_and_workers_read_each_other(
+    make: Callable[..., Queue], step: int, first: str
+) -> None:
+    before, after = CHANGING[step : step + 2]
+    caller_has, worker_has = (after, before) if first == "caller" else (before, after)
+    # What is pickled is signed both ways too.
+    rest = {"serializer": "pickle", "accept": {"pickle", "msgpack"}}
+    caller = make(caller_has, signing_key=caller_has, **rest)
+    worker = make(worker_has, signing_key=worker_has, **rest)
+    result = caller.tasks["echo"].delay({SECRET})
+    assert work(worker).state == SUCCESS
+    assert result.get() == {SECRET}
+
+
 @pytest.mark.parametrize("key", [None, OTHER])
 def test_a_worker_without_the_key_leaves_a_job_to_others_and_costs_it_no_attempt(
     make: Callable[..., Queue], key: str | None
