@@ -119,6 +119,7 @@ def summary(job: Job) -> dict[str, Any]:
         "crashes": job.crashes,
         "max_crashes": job.max_crashes,
         "ignore_result": job.ignore_result,
+        "codec": job.codec,
     }
 
 

@@ -266,7 +266,7 @@ def test_a_list_without_jobs_says_so(liteq: Liteq, shop: Shop):
 
 
 def test_a_job_is_shown_with_its_arguments_and_options(liteq: Liteq, ask: Ask, shop: Shop):
-    job = shop.add.options(priority=7, headers={"who": "me"}, time_limit=5).delay(1, y=2)
+    job = shop.add.options(priority=7, headers={"who": "me"}, time_limit=5, serializer="json").delay(1, y=2)
     shop.work()
 
     told = ask("jobs", "show", shop.file, job.id)
@@ -280,6 +280,7 @@ def test_a_job_is_shown_with_its_arguments_and_options(liteq: Liteq, ask: Ask, s
     assert shown["args"].endswith("[1]")
     assert shown["state"].endswith("SUCCESS")
     assert shown["result"].endswith("3")
+    assert shown["codec"].endswith("json")
 
 
 def test_a_job_whose_arguments_cannot_be_read_is_shown_all_the_same(liteq: Liteq, ask: Ask, shop: Shop):
