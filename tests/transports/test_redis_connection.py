@@ -6,8 +6,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import redis
 from fake_redis import FakeRedis, bulk
 from redis_server import RedisServer
 
@@ -245,6 +247,22 @@ def test_a_call_to_a_server_that_stays_silent_ends_in_doubt(connect: Connect, st
 
     server.thaw()
     assert connection.run(name, ())[0] >= 2
+
+
+def test_a_silent_server_is_given_up_with_a_redis_py_that_forgets_how_long_to_wait(
+    connect: Connect, start_redis: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(redis.UnixDomainSocketConnection):
+        """As in redis-py 5.0; with a limit of its own, so that this test ends whatever happens."""
+
+        def __init__(self, socket_timeout: float | None = None, **options: Any) -> None:
+            super().__init__(socket_timeout=2 * PATIENCE, **options)
+
+    monkeypatch.setattr(redis, "UnixDomainSocketConnection", Forgetful)
+    link = connect(start_redis().url(socket_timeout=0.05)).dial()
+    link.disconnect()
+
+    assert link.socket_timeout == 0.05
 
 
 def test_attempts_become_rarer_and_never_spin(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,8 @@ class Dialer:
             link = self._redis.UnixDomainSocketConnection(
                 path=self._url.path, **self._login(), **self._common
             )
+            # redis-py 5.0 forgets it, and would wait for a silent server for ever.
+            link.socket_timeout = self._common["socket_timeout"]
         elif self._url.kind == "sentinel":
             link = self._connection(self._ask_sentinels(), self._login())
         else:
