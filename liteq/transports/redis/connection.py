@@ -49,11 +49,13 @@ class Connection:
     Attributes:
         prefix: what the names of the queue's keys start with, in braces.
         shown: the URL without any password.
+        guarded: whether no script is to run while its keys are being moved to another node of a cluster.
     """
 
     def __init__(self, url: RedisUrl, busy_timeout: float = 30.0) -> None:
         self.url = url
         self.shown = url.shown
+        self.guarded = url.kind == "cluster"
         self.prefix = url.prefix
         self.key = f"{{{url.prefix}}}:liteq".encode()
         self._busy_timeout = busy_timeout
@@ -107,7 +109,7 @@ class Connection:
         """
         known = self._scripts.get(script)
         if known is None:
-            known = self._scripts[script] = read_script(script, self.key)
+            known = self._scripts[script] = read_script(script, self.key, self.guarded)
         words = words_of(args)
         if mutates:
             words[:0] = _id_word(call or self.new_call()), _FLAGS[again]
@@ -221,21 +223,20 @@ class Connection:
             patience: seconds to wait in all; by default as long as `busy_timeout`.
         """
         attempts = _Attempts(self, patience)
-        loaded, asking = True, False
+        loaded = True
         while True:
             if trouble is not None:
                 if trouble.kind is Kind.BROKEN and mutates:
                     words[1] = _FLAGS[True]
                 loaded = loaded and trouble.kind is not Kind.NOT_LOADED
-                asking = trouble.code == "ASK"
                 self._prepare_again(trouble, attempts, mutates and words[1] == _FLAGS[True])
             command = what if isinstance(what, bytes) else what.call(words, loaded)
-            trouble, answer = self._attempt(command, asking)
+            trouble, answer = self._attempt(command)
             if trouble is None:
                 self._tell_served()
                 return answer
 
-    def _attempt(self, command: bytes, asking: bool) -> tuple[Trouble | None, Any]:
+    def _attempt(self, command: bytes) -> tuple[Trouble | None, Any]:
         if self._closed:
             raise StoreUnavailableError(f"{self.shown}: this queue was closed; open it again.")
         link = self._take()
@@ -252,9 +253,6 @@ class Connection:
             # Nothing was sent.
             return trouble._replace(kind=Kind.NOT_NOW) if trouble.kind is Kind.BROKEN else trouble, None
         try:
-            if asking:
-                link.send_command("ASKING")
-                link.read_response()
             link.send_packed_command((command,))
             answer = link.read_response(disable_decoding=True)
         except Exception as error:

@@ -51,7 +51,7 @@ class Offices:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._script = Script(_OFFICE, connection.key)
+        self._script = Script(_OFFICE, connection.key, connection.guarded)
         self._lock = threading.Lock()
         self._until: dict[tuple[str, str], float] = {}
         """The offices held, by name and token, and until when at least, on the monotonic clock."""

@@ -34,6 +34,7 @@ class Server:
         used_memory: bytes.
         append: `always`, `everysec` or `no` where it writes each change to its disk, `off` where it does not.
         snapshots: whether it saves snapshots from time to time.
+        clustered: whether it is a node of a cluster.
     """
 
     version: str
@@ -44,6 +45,7 @@ class Server:
     used_memory: int
     append: str
     snapshots: bool | None
+    clustered: bool = False
 
     @property
     def evicts(self) -> bool:
@@ -102,6 +104,7 @@ def open_connection(
                 f"{connection.shown}: this server is a replica, which takes no jobs. Name its master, or let "
                 "sentinels find it: redis+sentinel://host/service."
             )
+        connection.guarded = connection.guarded or server.clustered
         _check_keys(connection, create)
         if create:
             # Whoever comes to look at a queue is told by `doctor`.
@@ -131,6 +134,7 @@ def ask_server(connection: Connection) -> Server:
         used_memory=_whole(facts.get("used_memory", "")),
         append=append if "aof_enabled" in facts else "",
         snapshots=None if saves is None else bool(saves),
+        clustered=facts.get("cluster_enabled") == "1",
     )
 
 

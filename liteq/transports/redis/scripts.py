@@ -12,11 +12,25 @@ FOLDER = Path(__file__).with_name("scripts")
 WITH = b"-- with:"
 """What a script's first line begins with, if others are to stand before it."""
 
+GUARD = b"""redis.call('EXISTS', string.sub(KEYS[1], 1, -6) .. 'nothing')
+"""
+"""Fails where the keys are being moved to another node of a cluster, before anything is changed.
+
+A node that gives keys away lets a script run whose one named key is still there, and ends it at the first
+other key that is not; the node that takes them lets it run among those that have come so far. A key that
+never exists is the first that is missed.
+"""
+
 Word = bytes | str | int | float
 
 
 class Script:
     """One script.
+
+    Args:
+        source: its text.
+        key: the key that it is given.
+        guarded: whether it is not to run while its keys are being moved to another node of a cluster.
 
     Attributes:
         source: its text.
@@ -25,8 +39,8 @@ class Script:
 
     __slots__ = ("_by_digest", "_by_source", "digest", "source")
 
-    def __init__(self, source: bytes, key: bytes) -> None:
-        self.source = source
+    def __init__(self, source: bytes, key: bytes, guarded: bool = False) -> None:
+        self.source = source = GUARD + source if guarded else source
         self.digest = sha1(source, usedforsecurity=False).hexdigest()
         self._by_digest = pack(("EVALSHA", self.digest, 1, key))
         self._by_source = pack(("EVAL", source, 1, key))
@@ -62,14 +76,15 @@ def pack(values: Sequence[Word]) -> bytes:
     return b"".join(words_of(values))
 
 
-def read_script(name: str, key: bytes) -> Script:
+def read_script(name: str, key: bytes, guarded: bool = False) -> Script:
     """Read a script, and what its first line names, from their files.
 
     Args:
         name: that of the file, without its ending.
         key: the key that it is given.
+        guarded: as for `Script`.
     """
-    return Script(_read(name), key)
+    return Script(_read(name), key, guarded)
 
 
 def _read(name: str) -> bytes:
