@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from liteq.errors import PayloadTooLargeError, StoreFullError
 from liteq.job import ClaimRequest, JobFilter, NewJob, WorkerInfo
 from liteq.lifecycle import Returned, Succeeded, decide
 from liteq.states import PENDING, REVOKED, STARTED, SUCCESS
+from liteq.transports.redis.records import lane_of
+from liteq.transports.redis.scripts import FOLDER, Script
 from liteq.transports.redis.transport import RedisTransport
 
 NOW = 1_700_000_000.0
@@ -126,6 +129,58 @@ def test_many_lanes_are_claimed_as_if_they_were_one(transport: RedisTransport, l
     while batch := transport.claim(holder, ANY._replace(limit=limit), NOW + 100):
         claimed += (claim.id for claim in batch)
     assert claimed == [job.id for job in expected]
+
+
+SERVED = [None, ["queue 3"], [f"queue {number}" for number in range(0, 2000, 3)]]
+
+
+@pytest.mark.parametrize("queues", SERVED)
+def test_a_claim_takes_from_its_own_lanes_among_a_thousand_others(
+    transport: RedisTransport, queues: list[str] | None
+) -> None:
+    others = [NewJob(f"other {number}", f"other {number}", b"", queue="queue 3") for number in range(500)]
+    own = [NewJob(f"own {number}", "add", b"", queue=f"queue {number}") for number in range(500)]
+    transport.enqueue([*others, *own], NOW)
+    expected = [job.id for job in own if queues is None or job.queue in queues]
+    request = ClaimRequest({"add": 1, "mul": 1}, queues, limit=1000, budget=100_000)
+
+    assert transport.next_due(request) == 0.0
+    assert [claim.id for claim in transport.claim(register(transport), request, NOW)] == expected
+    assert transport.next_due(request) is None
+
+
+COUNTING = """
+local looked = 0
+local function call(...)
+  local answer = redis.call(...)
+  looked = looked + (type(answer) == 'table' and #answer or 1)
+  return answer
+end
+local P = string.sub(KEYS[1], 1, -6)
+local function parts(lane)
+  local colon = string.find(lane, ':', 1, true)
+  local length = tonumber(string.sub(lane, 1, colon - 1))
+  return string.sub(lane, colon + length + 1), string.sub(lane, colon + 1, colon + length)
+end
+"""
+"""Stands before `lanes.lua`, and counts what the server brings."""
+
+
+@pytest.mark.parametrize("queues", [None, ["queue 3"]])
+def test_a_worker_does_not_pay_for_lanes_that_only_others_serve(
+    transport: RedisTransport, queues: list[str] | None
+) -> None:
+    transport.enqueue([NewJob(str(n), f"other {n}", b"", queue="queue 3") for n in range(500)], NOW)
+    transport.enqueue([NewJob("own", "add", b"", queue="queue 3")], NOW)
+    connection = transport._connection
+    lanes = (FOLDER / "lanes.lua").read_text()
+    ask = "local found = open_lanes({add = 1, mul = 1}, cjson.decode(ARGV[1])) return {looked, unpack(found)}"
+    script = Script(f"{COUNTING}{lanes}{ask}".encode(), connection.key)
+
+    looked, *found = connection.run_script(script, (json.dumps(queues or False),))
+
+    assert found == [lane_of("queue 3", "add")]
+    assert looked < 10
 
 
 def test_a_job_that_is_too_costly_stops_the_claim_from_many_lanes(transport: RedisTransport) -> None:

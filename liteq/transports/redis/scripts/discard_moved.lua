@@ -30,7 +30,7 @@ flush()
 local gone = #seqs
 if gone < limit then
   gone = gone + call('HLEN', P .. 'schedules')
-  for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
+  for _, lane in ipairs(call('ZRANGE', P .. 'lanes', 0, -1)) do
     call('DEL', P .. 'ready:' .. lane)
   end
   for _, name in ipairs({ 'schedules', 'ticks', 'lanes', 'counts', 'jobs', 'bodies' }) do

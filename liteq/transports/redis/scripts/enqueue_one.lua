@@ -36,7 +36,7 @@ call('HSET', P .. 'jobs', seq, ARGV[12])
 call('HSET', P .. 'bodies', seq, ARGV[13])
 if ARGV[9] ~= '' then
   call('ZADD', P .. 'ready:' .. ARGV[7], 0, ARGV[9] .. struct.pack('>I8', seq))
-  call('SADD', P .. 'lanes', ARGV[7])
+  call('ZADD', P .. 'lanes', 0, ARGV[7])
 else
   call('ZADD', P .. 'delayed', ARGV[10], seq)
 end

@@ -76,7 +76,7 @@ end
 local function parts(lane)
   local colon = string.find(lane, ':', 1, true) or 0
   local length = tonumber(string.sub(lane, 1, colon - 1)) or 0
-  return string.sub(lane, colon + 1, colon + length), string.sub(lane, colon + length + 1)
+  return string.sub(lane, colon + length + 1), string.sub(lane, colon + 1, colon + length)
 end
 
 local function queue_of(lane)
@@ -234,7 +234,7 @@ local function flush()
     end
   end
   for lane in pairs(opened) do
-    call('SADD', P .. 'lanes', lane)
+    call('ZADD', P .. 'lanes', 0, lane)
   end
   for holder in pairs(parted) do
     if call('EXISTS', P .. 'leases:' .. holder, P .. 'worker:' .. holder) == 0 then

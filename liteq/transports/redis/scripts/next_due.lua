@@ -1,4 +1,4 @@
--- with: closing, reading
+-- with: closing, reading, lanes
 -- Return 0 if something that the request would take is ready, else when the next delayed job is due.
 -- Also 0 where the server has forgotten turns of one of these workers: the next one finds that out.
 local refusal = refusal_of(call('GET', P .. 'closed'))
@@ -13,16 +13,8 @@ for holder, seen in pairs(turns) do
     return pack(0)
   end
 end
-local wanted = nil
-if queues then
-  wanted = {}
-  for _, queue in ipairs(queues) do
-    wanted[queue] = true
-  end
-end
-for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
-  local queue, task = parts(lane)
-  if tasks[task] and (not wanted or wanted[queue]) and call('EXISTS', P .. 'ready:' .. lane) == 1 then
+for _, lane in ipairs(open_lanes(tasks, queues)) do
+  if call('EXISTS', P .. 'ready:' .. lane) == 1 then
     return pack(0)
   end
 end

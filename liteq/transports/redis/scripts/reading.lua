@@ -7,5 +7,5 @@ local ROOM = 8388608 -- bytes of records and bodies in one reply, but for a sing
 local function parts(lane)
   local colon = string.find(lane, ':', 1, true) or 0
   local length = tonumber(string.sub(lane, 1, colon - 1)) or 0
-  return string.sub(lane, colon + 1, colon + length), string.sub(lane, colon + length + 1)
+  return string.sub(lane, colon + length + 1), string.sub(lane, colon + 1, colon + length)
 end

@@ -98,7 +98,7 @@ local function store(now, lanes, jobs, origins)
   spread('HSET', P .. 'bodies', bodies)
   for name, list in pairs(ready) do
     spread('ZADD', P .. 'ready:' .. name, list)
-    call('SADD', P .. 'lanes', name)
+    call('ZADD', P .. 'lanes', 0, name)
   end
   spread('ZADD', P .. 'delayed', delayed)
   spread('ZADD', P .. 'expiring', expiring)

@@ -1,4 +1,4 @@
--- with: base, lasting, moves
+-- with: base, lasting, moves, lanes
 -- Settle what is finished and claim what is next.
 --
 -- A registered worker's last turn is noted with the worker, and for each of its callers: a claim whose reply
@@ -120,21 +120,12 @@ local function promote()
   return number == BATCH
 end
 
--- Return the lanes with ready jobs that the request would take from, each {key, cost}.
+-- Return the lanes with ready jobs that the request would take from, each with its key and cost.
 local function serving()
-  local queues, found = nil, {}
-  if request[2] then
-    queues = {}
-    for _, queue in ipairs(request[2]) do
-      queues[queue] = true
-    end
-  end
-  for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
-    local queue, task = parts(lane)
-    local cost = request[1][task]
-    if cost and (not queues or queues[queue]) then
-      found[#found + 1] = { lane = lane, key = P .. 'ready:' .. lane, cost = math.max(1, cost), taken = 0 }
-    end
+  local found = open_lanes(request[1], request[2])
+  for at, lane in ipairs(found) do
+    local _, task = parts(lane)
+    found[at] = { lane = lane, key = P .. 'ready:' .. lane, cost = math.max(1, request[1][task]), taken = 0 }
   end
   return found
 end
@@ -155,7 +146,7 @@ local function refill(lane, size)
   lane.at = 1
   if #lane.members == 0 then
     if lane.taken == 0 then
-      call('SREM', P .. 'lanes', lane.lane)
+      call('ZREM', P .. 'lanes', lane.lane)
     end
     return false
   end
