@@ -153,13 +153,17 @@ class Store:
         else:
             del self._held_loops[thread]
 
+    def is_loop_held(self) -> bool:
+        """Tell whether this thread's event loop has an asynchronous transaction open, or is opening one."""
+        return bool(self._held_loops) and get_ident() in self._held_loops
+
     def refuse_to_block(self, what: str) -> None:
         """Refuse a write that would wait in the thread of an event loop for what only that loop can end.
 
         Raises:
             NotSupportedError: this thread's event loop has an asynchronous transaction open.
         """
-        if self._held_loops and get_ident() in self._held_loops:
+        if self.is_loop_held():
             raise NotSupportedError(
                 f"{what} would block the event loop, which has an atransaction() open that has to end first; "
                 f"use adelay(), aenqueue_many() or atransaction()."

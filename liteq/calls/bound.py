@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NoReturn, cast
 
-from liteq.aio.transactions import AsyncTransaction
+from liteq.aio.transactions import AsyncTransaction, joined
 from liteq.app.store import Store
 from liteq.calls import connection as user_connection
 from liteq.calls.checks import check_name, check_seconds, check_whole, utc_seconds
-from liteq.calls.request import Acts, Request, innermost
+from liteq.calls.request import Acts, Post, Request, innermost
 from liteq.errors import ConfigurationError, MaxRetriesExceededError, NotSupportedError, Retry
 from liteq.retry import RetryPolicy
 
@@ -66,8 +66,22 @@ class Bound:
                 f"Task {self.name}: update_state() inside a transaction would wait for that transaction, and "
                 "nobody would see the state before its COMMIT; call it before the block."
             )
-        self.store.refuse_to_block("update_state()")
-        acts.update_state(state, meta)
+        acts.update_state(state, meta, self._post_state())
+
+    def _post_state(self) -> Post | None:
+        """Return what stores a state later, where another job's transaction is open on this event loop.
+
+        Raises:
+            NotSupportedError: the transaction is the caller's own.
+        """
+        if not self.store.is_loop_held():
+            return None
+        if joined(self.store) is not None:
+            self.store.refuse_to_block("update_state()")
+        # Imported here because it imports asyncio, which whoever has an event loop has imported already.
+        from liteq.aio.hub import hub_of
+
+        return hub_of(self.store).courier.post
 
     @contextmanager
     def transaction(self) -> Iterator[user_connection.Connection]:

@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any, NoReturn
 
 from liteq.calls.coroutines import run_coroutine
-from liteq.calls.request import Request, pop_request, push_request
+from liteq.calls.request import Post, Request, pop_request, push_request
 from liteq.codec import Codec, decode_call
 from liteq.errors import Ignore, NotSupportedError, Reject, Retry
 from liteq.failure import encode_failure, reason
@@ -116,7 +116,7 @@ class _Attempt:
     def _encoded(self, value: object) -> bytes | None:
         return None if value is None else self._codec.encode(value)
 
-    def update_state(self, state: str, meta: object) -> None:
+    def update_state(self, state: str, meta: object, _post: Post | None = None) -> None:
         self._reported = state, self._encoded(meta)
 
     def transaction(self, transport: Transport) -> NoReturn:

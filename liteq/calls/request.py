@@ -14,7 +14,17 @@ from liteq.calls.options import decode_options
 from liteq.job import DEFAULT_QUEUE, Claim
 from liteq.transport import Transport
 
-__all__ = ["Acts", "Output", "Request", "RunningTask", "current", "innermost", "pop_request", "push_request"]
+__all__ = [
+    "Acts",
+    "Output",
+    "Post",
+    "Request",
+    "RunningTask",
+    "current",
+    "innermost",
+    "pop_request",
+    "push_request",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +115,21 @@ class Request:
         )
 
 
+Post = Callable[[Callable[[], object]], object]
+"""Lets another thread call something, after all that it was given before; returns at once."""
+
+
 class Acts(Protocol):
     """What a running task can do to its own job; the engine that runs it provides them."""
 
-    def update_state(self, state: str, meta: object) -> None:
-        """Store a state of the task's own, and its meta."""
+    def update_state(self, state: str, meta: object, post: Post | None = None) -> None:
+        """Store a state of the task's own, and its meta.
+
+        Args:
+            state: the state's name.
+            meta: what `AsyncResult.info` is to return.
+            post: what lets another thread store it, where this one must not wait for the store.
+        """
 
     def transaction(self, transport: Transport) -> AbstractContextManager[user_connection.Connection]:
         """Open a transaction on the store that ends the job as it commits."""

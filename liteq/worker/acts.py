@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, cast
 
 from liteq.calls import connection as user_connection
+from liteq.calls.request import Post
 from liteq.errors import ConfigurationError, NotSupportedError
 from liteq.job import Claim, Transition
 from liteq.transport import Transport
@@ -23,8 +26,11 @@ class Engine(Protocol):
     def encode_result(self, job: Claim, value: object) -> bytes | None:
         """Encode what a job is to give; None for nothing."""
 
-    def report(self, job: Claim, state: str, meta: object) -> bytes | None:
-        """Store a state of the task's own; return its meta as it is stored."""
+    def encode_meta(self, job: Claim, state: str, meta: object) -> bytes | None:
+        """Encode the meta of a state of the task's own; None for nothing."""
+
+    def report(self, job: Claim, state: str, encoded: bytes | None) -> None:
+        """Store a state of the task's own."""
 
     def succeed(self, job: Claim, result: bytes | None) -> Transition:
         """Decide about a job that has succeeded."""
@@ -48,14 +54,23 @@ class AttemptActs:
     reported: tuple[str, bytes | None] | None = None
     _result: bytes | None = None
     _in_block = False
+    _later: _Later | None = None
 
     def __init__(self, engine: Engine, job: Claim) -> None:
         self._engine = engine
         self._job = job
 
-    def update_state(self, state: str, meta: object) -> None:
-        """Store a state and its meta."""
-        self.reported = state, self._engine.report(self._job, state, meta)
+    def update_state(self, state: str, meta: object, post: Post | None = None) -> None:
+        """Store a state and its meta; see `liteq.calls.request.Acts`."""
+        self.reported = state, encoded = state, self._engine.encode_meta(self._job, state, meta)
+        tell = partial(self._engine.report, self._job, state, encoded)
+        if post is not None and self._later is None:
+            self._later = _Later(post)
+        # What is to be stored later must not come after what is told now.
+        if self._later is None or (post is None and not self._later.is_waiting):
+            tell()
+        else:
+            self._later.add(tell)
 
     @contextmanager
     def transaction(self, transport: Transport) -> Iterator[user_connection.Connection]:
@@ -88,3 +103,31 @@ class AttemptActs:
 
     def _settlement(self) -> Transition:
         return self._engine.succeed(self._job, self._result)
+
+
+class _Later:
+    """States that another thread is to store, in the order in which they were told.
+
+    Args:
+        post: lets that thread call something.
+    """
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._states: deque[Callable[[], None]] = deque()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether one is not stored yet."""
+        return bool(self._states)
+
+    def add(self, tell: Callable[[], None]) -> None:
+        """Let one be stored."""
+        self._states.append(tell)
+        self._post(self._tell)
+
+    def _tell(self) -> None:
+        try:
+            self._states[0]()
+        finally:
+            self._states.popleft()

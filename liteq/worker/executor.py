@@ -333,9 +333,12 @@ class Executor:
         """Decide about a job that has succeeded."""
         return decide(job, Succeeded(result), self._clock.wall(), self._random)
 
-    def report(self, job: Claim, state: str, meta: object) -> bytes | None:
-        """Store a state of the task's own; raises EncodingError for a meta that cannot be encoded."""
-        encoded = None if meta is None else self._plans[job.task].contents.write(job, state, meta)
+    def encode_meta(self, job: Claim, state: str, meta: object) -> bytes | None:
+        """Encode the meta of a state of the task's own; raises EncodingError."""
+        return None if meta is None else self._plans[job.task].contents.write(job, state, meta)
+
+    def report(self, job: Claim, state: str, encoded: bytes | None) -> None:
+        """Store a state of the task's own."""
         try:
             self._transport.update_state(job.seq, job.token, state, encoded)
         except StoreFullError as error:
@@ -343,7 +346,6 @@ class Executor:
             if self._untold != job.token:
                 self._untold = job.token
                 self.log.unreported(job, state, error)
-        return encoded
 
 
 class _Forks:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from worker_thread import PATIENCE, Gate
 
-from liteq import Ignore, NotSupportedError, Queue, StoreUnavailableError
+from liteq import EncodingError, Ignore, NotSupportedError, Queue, StoreUnavailableError
 from liteq.clock import SystemClock
 from liteq.job import JobFilter, WorkerInfo
 from liteq.states import FAILURE, PENDING, STARTED, SUCCESS
@@ -300,6 +301,41 @@ def test_a_block_that_a_job_leaves_behind_waiting_for_another_does_not_stop_the_
         finally:
             worker.stop()
         assert isinstance(left[0].exception(), StoreUnavailableError)
+
+
+def test_a_job_reports_its_state_though_another_one_has_a_transaction_open(tmp_path) -> None:
+    with Queue(tmp_path / "queue.db", durability="normal", busy_timeout=1) as queue:
+        inside, told, may_end = asyncio.Event(), asyncio.Event(), threading.Event()
+
+        @queue.task(name="hold")
+        async def hold() -> None:
+            async with queue.atransaction():
+                inside.set()
+                await told.wait()
+
+        @queue.task(name="report", bind=True)
+        async def report(self: Any) -> None:
+            await inside.wait()
+            self.update_state("FIRST")
+            self.update_state("SECOND", {"done": 2})
+            with pytest.raises(EncodingError):
+                self.update_state("NEVER", object())
+            told.set()
+            await asyncio.to_thread(may_end.wait, PATIENCE)
+
+        held, reported = queue.enqueue_many([hold.s(), report.s()])
+        worker = Pooled(queue, AsyncioPool(), 2)
+        try:
+            held.get(timeout=PATIENCE)
+            give_up = time.monotonic() + PATIENCE
+            while reported.status != "SECOND":
+                assert time.monotonic() < give_up
+                time.sleep(0.002)
+            assert reported.info == {"done": 2}
+            may_end.set()
+            assert reported.get(timeout=PATIENCE) is None
+        finally:
+            worker.stop()
 
 
 class Expelling:
