@@ -247,6 +247,62 @@ def test_a_coroutine_is_cancelled_at_its_time_limit_and_may_clean_up(tmp_path, p
     assert cleaned.is_set()
 
 
+def test_what_a_held_up_event_loop_cannot_begin_runs_elsewhere_until_it_goes_on(
+    queue: Queue, gate: Gate, pooled: Callable[..., Pooled], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liteq.worker.pools.unbegun.BEGIN_WITHIN", 0.2)
+
+    @queue.task
+    async def block() -> None:
+        gate.wait_here()
+
+    @queue.task
+    async def give(number: int) -> int:
+        return number
+
+    @queue.task
+    def plain() -> int:
+        return 7
+
+    pooled(AsyncioPool(), 4)
+    blocking = block.delay()
+    gate.wait_until_reached()
+    results = [give.delay(number) for number in range(5)]
+    until(lambda: states(queue, results).count(STARTED) == 3)
+    assert plain.delay().get(timeout=PATIENCE) == 7
+    until(lambda: states(queue, results) == [PENDING] * 5)
+    other = pooled(ThreadPool())
+    assert [result.get(timeout=PATIENCE) for result in results] == list(range(5))
+    assert [job.attempts for job in queue.transport.get([result.id for result in results])] == [1] * 5
+    other.stop()
+    last = give.delay(7)
+    gate.open()
+    assert last.get(timeout=PATIENCE) == 7
+    assert blocking.get(timeout=PATIENCE) is None
+
+
+def test_a_stop_hands_back_at_once_what_a_held_up_event_loop_cannot_begin(
+    queue: Queue, gate: Gate, pooled: Callable[..., Pooled], until: Until
+) -> None:
+    @queue.task
+    async def block() -> None:
+        gate.wait_here()
+
+    @queue.task
+    async def give() -> None: ...
+
+    worker = pooled(AsyncioPool(), 4)
+    blocking = block.delay()
+    gate.wait_until_reached()
+    results = [give.delay() for _ in range(3)]
+    until(lambda: states(queue, results) == [STARTED] * 3)
+    worker.loop.stop()
+    until(lambda: states(queue, results) == [PENDING] * 3)
+    gate.open()
+    worker.join()
+    assert states(queue, [blocking, *results]) == [SUCCESS] + [PENDING] * 3
+
+
 def test_jobs_cannot_join_a_transaction_that_another_one_awaits_in(tmp_path) -> None:
     with Queue(tmp_path / "queue.db", durability="normal") as queue:
 

@@ -59,7 +59,13 @@ class AsyncioCrew:
 
     def start(self, runs: Sequence[JobRun]) -> None:
         """Run these jobs beside those that run."""
-        self._loop.call_soon_threadsafe(self._start, runs)
+        coroutines = [run for run in runs if run.is_async]
+        if coroutines:
+            self._loop.call_soon_threadsafe(self._start, coroutines)
+        # Not by way of the loop, which something may keep.
+        for run in runs:
+            if not run.is_async:
+                self._threads.start(run)
 
     def recall(self, runs: Iterable[JobRun]) -> None:
         """Cancel those that are tasks of the event loop."""
@@ -67,11 +73,8 @@ class AsyncioCrew:
 
     def _start(self, runs: Sequence[JobRun]) -> None:
         for run in runs:
-            if run.is_async:
-                self._tasks[run] = task = self._loop.create_task(run.arun())
-                task.add_done_callback(lambda _task, run=run: self._tasks.pop(run))  # type: ignore[misc]
-            else:
-                self._threads.start(run)
+            self._tasks[run] = task = self._loop.create_task(run.arun())
+            task.add_done_callback(lambda _task, run=run: self._tasks.pop(run))  # type: ignore[misc]
 
     def _cancel(self, runs: Iterable[JobRun]) -> None:
         for run in runs:

@@ -26,6 +26,7 @@ from liteq.worker.patience import Patience
 from liteq.worker.pools.base import Crew
 from liteq.worker.pools.executor import PoolExecutor
 from liteq.worker.pools.run import Run
+from liteq.worker.pools.unbegun import Unbegun
 from liteq.worker.presence import Presence
 from liteq.worker.surroundings import Surroundings
 from liteq.worker.unknown import UnknownTasks
@@ -97,6 +98,7 @@ class ConcurrentLoop:
         self._ended: set[tuple[int, int]] = set()
         self._plain: set[tuple[int, int]] = set()
         self._places = list(range(max(2, concurrency)))
+        self._unbegun = Unbegun(self.clock)
         self._stopping = False
         self._may_be_ready = True
         self._asleep = False
@@ -153,6 +155,7 @@ class ConcurrentLoop:
         try:
             self._until(self._is_over, self._step)
             self._desk.hand_back()
+            self._take_back(also_new=self._stopping)
             is_there = settle_last(
                 self._finish,
                 lambda: not self._active and self._desk.oldest_outcome() is None,
@@ -162,7 +165,10 @@ class ConcurrentLoop:
             )
             self._presence.leave(is_there)
         except StoreError:
-            self._part()
+            # A store that cannot serve any more may still take these back.
+            with suppress(StoreError):
+                self._desk.hand_back()
+                self._desk.settle()
             raise
         finally:
             self._bell.put(False)
@@ -185,6 +191,7 @@ class ConcurrentLoop:
         if self._desk.unstarted:
             # Starting them failed: by now they may have been taken back.
             self._desk.hand_back()
+        self._take_back()
         request = self._request()
         has_outcomes = self._desk.oldest_outcome() is not None
         claimed = 0
@@ -216,27 +223,35 @@ class ConcurrentLoop:
         if free <= 0:
             return None
         plain = min(free, self._plain_limit - len(self._plain))
+        rooms = (plain, 0 if self._unbegun.is_stalled else free)
         costs = {
-            task: _BUDGET // (free if self.executor.is_async(task) else plain)
+            task: _BUDGET // room
             for task in self.executor.tasks
-            if plain > 0 or self.executor.is_async(task)
+            if (room := rooms[self.executor.is_async(task)]) > 0
         }
-        return ClaimRequest(costs, self._queues, _BUDGET, free)
+        return ClaimRequest(costs, self._queues, _BUDGET, free) if costs else None
 
     def _start_claimed(self) -> None:
         self.executor.log.refresh()
         runs: list[Run] = []
         while (job := self._desk.take()) is not None:
             run = Run(self, job, self._places.pop(), self.executor.is_async(job.task))
-            key = job.seq, job.token
-            self._active[key] = run
+            self._active[run.key] = run
             if not run.is_async:
-                self._plain.add(key)
+                self._plain.add(run.key)
             runs.append(run)
         if self._left is not None:
             self._left -= len(runs)
         self._ran = True
-        self._crew.start(self._surely_held(runs))
+        self._crew.start(self._unbegun.add(self._surely_held(runs)))
+
+    def _take_back(self, also_new: bool = False) -> None:
+        """Take back what the crew should have begun, or whatever it has not begun."""
+        runs = self._unbegun.take_back(also_new)
+        if self._left is not None:
+            self._left += len(runs)
+        for run in runs:
+            self.returned(run)
 
     def _surely_held(self, runs: list[Run]) -> list[Run]:
         """Give back those that must not run twice, if somebody else may have been given them.
@@ -281,17 +296,21 @@ class ConcurrentLoop:
             self._note_end(run)
         self._wake()
 
+    def passed(self, run: Run) -> None:
+        """Claim again for a crew that goes on."""
+        if self._unbegun.passed(run):
+            self._may_be_ready = True
+            self._wake()
+
     def _note_end(self, run: Run) -> None:
-        key = run.job.seq, run.job.token
-        self._plain.discard(key)
-        self._ended.add(key)
+        self._plain.discard(run.key)
+        self._ended.add(run.key)
 
     def _forget(self, run: Run) -> None:
-        key = run.job.seq, run.job.token
         run.unpublish()
-        self._plain.discard(key)
-        self._active.pop(key, None)
-        self._ended.discard(key)
+        self._plain.discard(run.key)
+        self._active.pop(run.key, None)
+        self._ended.discard(run.key)
         self._places.append(run.place)
 
     def _settled(self, jobs: Iterable[Claim]) -> None:
@@ -328,8 +347,9 @@ class ConcurrentLoop:
             try:
                 if self._is_over() or self._desk.suspect or self._desk.oldest_outcome() is not None:
                     return
+                longest = self._unbegun.rest(LONGEST_SLEEP)
                 if request is None:
-                    self._may_be_ready |= self._listener.wait(LONGEST_SLEEP)
+                    self._may_be_ready |= self._listener.wait(longest)
                     return
                 now = self.clock.wall()
                 due = self._transport.next_due(request)
@@ -339,9 +359,11 @@ class ConcurrentLoop:
                     return
                 self._empty_turns = 0
                 self._report_idle()
-                if self._listener.wait(LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - now)):
+                if self._listener.wait(longest if due is None else min(longest, due - now)):
                     self._may_be_ready = True
                     self._unknown.suspect()
+                    return
+                if longest < LONGEST_SLEEP:
                     return
             finally:
                 self._asleep = False
@@ -376,9 +398,3 @@ class ConcurrentLoop:
         finally:
             self._asleep = False
         self._desk.settle()
-
-    def _part(self) -> None:
-        """Hand back what a store that cannot serve any more may still take."""
-        with suppress(StoreError):
-            self._desk.hand_back()
-            self._desk.settle()

@@ -35,6 +35,9 @@ class Host(Protocol):
     def returned(self, run: Run) -> None:
         """Take back a job that has not begun."""
 
+    def passed(self, run: Run) -> None:
+        """Note that the crew has come to a job that was taken back from it."""
+
 
 class Run:
     """A job that was given to a crew; see `liteq.worker.pools.base.JobRun`.
@@ -48,19 +51,46 @@ class Run:
     Attributes:
         recalled: the job is interrupted by a stop, and is to go back.
         is_published: whether others may read that it runs.
-        is_running: whether its task was called.
+        is_running: whether its task is called.
+        key: what tells this attempt from all others.
     """
 
-    __slots__ = ("_deadline", "_host", "is_async", "is_published", "is_running", "job", "place", "recalled")
+    __slots__ = (
+        "_deadline",
+        "_host",
+        "_untaken",
+        "is_async",
+        "is_published",
+        "is_running",
+        "job",
+        "key",
+        "place",
+        "recalled",
+    )
 
     def __init__(self, host: Host, job: Claim, place: int, is_async: bool) -> None:
         self._host = host
         self.job = job
+        self.key = job.seq, job.token
         self.place = place
         self.is_async = is_async
         self.recalled = False
         self.is_published = self.is_running = False
         self._deadline: float | None = None
+        # Whoever takes the one thing out of it decides: the crew, and it begins, or else it goes back.
+        self._untaken = [True]
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it is decided that it begins, or that it does not."""
+        return not self._untaken
+
+    def take(self) -> bool:
+        """Decide whether it begins; False if somebody has done that already."""
+        try:
+            return self._untaken.pop()
+        except IndexError:
+            return False
 
     def run(self) -> None:
         """Run it in the calling thread."""
@@ -90,7 +120,13 @@ class Run:
 
     def _begins(self) -> bool:
         host = self._host
+        if not self.take():
+            host.passed(self)
+            return False
+        # Before looking: whoever stops and interrupts looks at these in the opposite order.
+        self.is_running = True
         if host.is_stopping():
+            self.is_running = False
             host.returned(self)
             return False
         limit = host.executor.kill_after(self.job, self.is_async)
@@ -99,7 +135,6 @@ class Run:
         self.publish()
         if limit is not None:
             host.on_time_limit()
-        self.is_running = True
         return True
 
     def _end(self, decided: Transition | None) -> None:
