@@ -210,6 +210,11 @@ async def alimit(seconds: float, coroutine: Coroutine[Any, Any, R]) -> R:
         return await _Steps(coroutine, seconds, Exceeded)
     except Exceeded as error:
         raise SoftTimeLimitExceeded(error.message).with_traceback(error.__traceback__) from error.__cause__
+    except BaseExceptionGroup as group:
+        # Until Python 3.13 a task group takes a subclass of a cancellation for an error of its block.
+        if group.split(Exceeded)[1] is not None:
+            raise
+        raise SoftTimeLimitExceeded(overrun(seconds).message).with_traceback(group.__traceback__) from None
 
 
 class _Steps(Generic[R]):

@@ -162,7 +162,8 @@ def test_a_coroutine_can_catch_it_where_it_awaits_and_go_on() -> None:
     assert "0.02 s" in run_limited(0.02, slow)
 
 
-def test_what_a_coroutine_has_begun_ends_with_it() -> None:
+@pytest.mark.parametrize("in_block", [False, True])
+def test_what_a_coroutine_has_begun_ends_with_it(in_block: bool) -> None:
     ends: list[str] = []
 
     async def part(name: str) -> None:
@@ -175,11 +176,30 @@ def test_what_a_coroutine_has_begun_ends_with_it() -> None:
         async with asyncio.TaskGroup() as group:
             for name in "ab":
                 group.create_task(part(name))
+            if in_block:
+                await asyncio.sleep(PATIENCE)
 
-    with pytest.raises(SoftTimeLimitExceeded) as raised:
+    with pytest.raises(SoftTimeLimitExceeded, match=r"limit of 0\.02 s") as raised:
         run_limited(0.02, slow)
     assert type(raised.value) is SoftTimeLimitExceeded
-    assert ends == ["a", "b"]
+    assert sorted(ends) == ["a", "b"]
+
+
+def test_an_error_beside_the_limit_is_not_lost() -> None:
+    async def part() -> None:
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            raise ValueError("cannot clean up")
+
+    async def slow() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(part())
+            await asyncio.sleep(PATIENCE)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        run_limited(0.02, slow)
+    assert raised.group_contains(ValueError, match="cannot clean up")
 
 
 def test_a_timeout_of_the_coroutines_own_stays_its_own() -> None:
