@@ -112,6 +112,8 @@ class MoveStore(ABC):
             schedules: their names must be new here.
             origins: where the tasks of the source live.
 
+        A store that is closed itself takes no jobs, schedules and origins, but a note of progress alone.
+
         Returns:
             Whether it was stored: not if the progress was another one than `seen`.
 

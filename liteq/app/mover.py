@@ -124,7 +124,9 @@ class Mover:
             source.reopen(mark.id)
             mark = None
         if mark is None:
-            self._refuse_moving(target.moving())
+            elsewhere = target.moving()
+            if elsewhere is not None and elsewhere.ended is None:
+                raise self._target_is_moving(elsewhere)
             self._recover()
             mark = source.begin_move(new_id(), target.url, self._clock.wall())
             # If it syncs late, a power cut must not open it again once the target has something.
@@ -138,11 +140,17 @@ class Mover:
             self._prepare(mark)
         return mark
 
-    def _refuse_moving(self, mark: MoveMark | None) -> None:
-        if mark is not None and mark.ended is None:
-            raise MoveRefusedError(
-                f"{self._target.url} is being moved to {mark.target} itself; let that end first."
-            )
+    def _withdraw(self, mark: MoveMark, refusal: MoveRefusedError | None) -> None:
+        """Open the source again and refuse the move, if something speaks against it."""
+        # Noted in the target first: from then on nobody can begin this move there.
+        if refusal is not None and self._target.adopt(mark.id, None, WITHDRAWN):
+            self._source.reopen(mark.id)
+            raise refusal
+
+    def _target_is_moving(self, mark: MoveMark) -> MoveRefusedError:
+        return MoveRefusedError(
+            f"{self._target.url} is being moved to {mark.target} itself; let that end first."
+        )
 
     def _recover(self) -> None:
         """Take back what dead workers have held."""
@@ -157,16 +165,14 @@ class Mover:
         """See to it that the target can take everything, before it takes anything."""
         elsewhere = self._target.moving()
         if elsewhere is None:
-            refusal = self._find_taken()
-            # Noted in the target first: from then on nobody can begin this move there.
-            if refusal is not None and self._target.adopt(mark.id, None, WITHDRAWN):
-                self._source.reopen(mark.id)
-                raise refusal
+            self._withdraw(mark, self._find_taken())
         elif elsewhere.id == mark.id:
             self._source.reopen(mark.id)
             raise self._same_store()
+        elif elsewhere.ended is None:
+            # It was closed after this move had looked, perhaps to be moved here: one of both has to give way.
+            self._withdraw(mark, self._target_is_moving(elsewhere))
         else:
-            self._refuse_moving(elsewhere)
             # Something comes back to a store that was moved away: from now on it is open again.
             _empty(self._target, elsewhere, self._batch)
             self._target.reopen(elsewhere.id)

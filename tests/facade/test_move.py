@@ -224,6 +224,25 @@ def test_a_move_goes_on_to_the_same_target_only(stores: tuple[Transport, Transpo
             move(source, other)
 
 
+def test_of_two_stores_that_were_closed_to_be_moved_to_each_other_one_is_opened_again(
+    stores: tuple[Transport, Transport],
+):
+    source, target = stores
+    fill(source)
+    target.enqueue([new_job("another")], NOW)
+    expected = sorted([*told(source), *told(target)])
+    # As if both had begun at the same moment.
+    source.begin_move("there", target.url, NOW)
+    target.begin_move("back", source.url, NOW)
+    with pytest.raises(MoveRefusedError, match=r"is being moved to .* itself; let that end first"):
+        move(source, target)
+    assert source.moving() is None
+    move(target, source)
+    assert sorted(told(source)) == expected
+    move(source, target)
+    assert sorted(told(target)) == expected
+
+
 def test_a_damaged_note_of_how_far_a_move_has_come_is_told_as_such(stores: tuple[Transport, Transport]):
     source, target = stores
     source.begin_move("move", target.url, NOW)

@@ -63,7 +63,8 @@ CHANGES: list[Callable[[Transport], object]] = [
     lambda store: store.save_schedules([replace(SCHEDULE, name="other")]),
     lambda store: store.remove_schedules(["nightly"]),
     lambda store: store.fire([Firing(SCHEDULE, (new_job("ticked"),))], NOW),
-    lambda store: store.adopt("another move", None, b"1"),
+    lambda store: store.adopt("another move", None, b"1", (), [replace(SCHEDULE, name="other")]),
+    lambda store: store.adopt("another move", None, b"1", (), (), [ORIGIN]),
 ]
 """Everything that would change what a store keeps."""
 
@@ -261,6 +262,15 @@ class MovingContract(Contract):
         assert transport.reopen(MOVE)
         assert transport.moving() is None
         change(second)
+
+    def test_a_closed_store_notes_how_far_a_move_to_it_has_come(
+        self, transport: Transport, second: Transport
+    ) -> None:
+        mark = transport.begin_move(MOVE, "elsewhere.db", NOW)
+        assert second.adopt("another move", None, b"1")
+        assert not second.adopt("another move", None, b"2")
+        assert transport.move_progress("another move") == b"1"
+        assert transport.moving() == mark
 
     def test_a_closed_store_answers_for_finished_jobs_only(
         self, transport: Transport, second: Transport

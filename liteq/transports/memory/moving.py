@@ -93,7 +93,7 @@ class KeptMoves(Closable, MoveStore):
         schedules: Sequence[ScheduleRecord] = (),
         origins: Sequence[TaskOrigin] = (),
     ) -> bool:
-        with self._change() as stations:
+        with self._change() if jobs or schedules or origins else self._verb() as stations:
             if stations.progress.get(move_id) != seen:
                 return False
             taken = [job.id for job in jobs if job.id in stations.jobs]

@@ -128,7 +128,8 @@ class MovableFile(MoveStore):
         schedules: Sequence[ScheduleRecord] = (),
         origins: Sequence[TaskOrigin] = (),
     ) -> bool:
-        with self._database.write() as unit:
+        is_note = not (jobs or schedules or origins)
+        with self._database.write(also_closed=is_note) as unit:
             if marks.read_progress(unit.connection, move_id) != seen:
                 return False
             self._refuse_taken(unit.connection, jobs, schedules)

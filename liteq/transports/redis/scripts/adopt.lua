@@ -3,7 +3,8 @@
 -- come: all of it, if that was as far as the caller has seen, or nothing. Returns {1, heard}, {0} or what is in
 -- use: {2, ids, names}.
 local id, seen, progress, jobs, schedules, origins = unpack(cmsgpack.unpack(ARGV[6]))
-local kept = recall()
+-- A closed store takes a note alone.
+local kept = repeated() or (#jobs > 0 or #schedules > 0 or #origins > 0) and closed()
 if kept then
   return kept
 end
