@@ -29,6 +29,9 @@ LONGEST = 100 * 366 * 86400.0
 NAME_LIMIT = 200
 """The most characters of a queue name, a task name or a job id."""
 
+_LATEST = 253402300799.0
+"""The last whole second that a `datetime` can say; a float rounds the last microseconds up beyond it."""
+
 
 def check_flag(option: str, value: object) -> bool:
     """Return a value that must be True or False."""
@@ -122,7 +125,7 @@ def utc_seconds(option: str, value: object, zone: tzinfo) -> float:
     if value.utcoffset() is None:
         value = value.replace(tzinfo=zone)
     try:
-        return value.astimezone(UTC).timestamp()
+        return min(value.astimezone(UTC).timestamp(), _LATEST)
     except (OverflowError, ValueError):
         raise ConfigurationError(f"{option} {value} is out of range.") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from liteq import Queue, Task
 from liteq.calls.checks import utc_seconds
 from liteq.errors import ConfigurationError
+from liteq.states import PENDING
 
 ZONES = sorted(zoneinfo.available_timezones())
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -146,6 +148,17 @@ def test_a_zone_that_knows_no_offset_does_not_mean_the_machines_own() -> None:
     zone = timezone(timedelta(hours=11, minutes=17))
     value = datetime(2030, 1, 1, 12)
     assert utc(zone, value.replace(tzinfo=Unknown())) == utc(zone, value)
+
+
+def test_the_last_moment_that_there_is_is_one_at_which_a_job_can_be_due(tmp_path: Path) -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    with Queue(tmp_path / "queue.db") as queue:
+        never = queue.task(lambda: None, name="never").options(eta=last, expires=last).delay()
+        # What could not be run would be found damaged.
+        queue.transport.sweep(2e9)
+        [job] = queue.transport.get([never.id])
+        assert job is not None
+        assert (job.state, job.eta, job.expires) == (PENDING, *[last.replace(microsecond=0).timestamp()] * 2)
 
 
 @pytest.mark.parametrize(("value", "hours"), [(datetime.min, 12), (datetime.max, -12)])
