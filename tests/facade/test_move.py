@@ -6,12 +6,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis_server import RedisServer
 
 import liteq
 from liteq import (
@@ -25,7 +26,7 @@ from liteq import (
 )
 from liteq.app.mover import Mover
 from liteq.app.opening import open_transport
-from liteq.errors import StoreUnavailableError
+from liteq.errors import StoreFullError, StoreUnavailableError
 from liteq.job import ClaimRequest, Job, JobFilter, WorkerInfo
 from liteq.lifecycle import Raised, Returned, Succeeded, decide
 from liteq.retry import RetryPolicy
@@ -259,6 +260,22 @@ def test_a_store_is_not_moved_to_itself(tmp_path: Path):
         store.enqueue([new_job("one")], NOW)
     with pytest.raises(MoveRefusedError, match="the same store"):
         liteq.move(path, os.path.relpath(path))
+
+
+def test_a_server_that_is_full_can_be_left(start_redis: Callable[..., RedisServer], tmp_path: Path):
+    server = start_redis("--maxmemory-policy", "noeviction")
+    with (
+        open_transport(server.url(), durability="normal") as source,
+        SqliteTransport(tmp_path / "target.db", durability="normal") as target,
+    ):
+        fill(source)
+        expected = told(source)
+        assert server.ask("CONFIG", "SET", "maxmemory", "1") == b"+OK\r\n"
+        with pytest.raises(StoreFullError):
+            source.enqueue([new_job("one more")], NOW)
+        move(source, target)
+        assert told(target) == expected
+        assert source.count() == []
 
 
 class Renamed(SqliteTransport):

@@ -7,6 +7,8 @@ if not mark then
 end
 if not mark[4] then
   mark[4] = now
+  -- Removing first: what follows is let pass by a server that has no more memory.
+  call('DEL', P .. 'closed')
   call('SET', P .. 'closed', pack(mark))
 end
 return pack(true)
