@@ -44,6 +44,7 @@ class Adapter(ABC):
             many can the result be missing.
         keeps_results: whether it has results at all.
         has_bulk: whether it documents a way to store many calls at once.
+        has_floor: whether it knows how to make bare calls of its store, to be compared with.
         packages: the distributions whose versions are to be told.
     """
 
@@ -51,6 +52,7 @@ class Adapter(ABC):
     in_flight = 2
     keeps_results = True
     has_bulk = False
+    has_floor = False
     packages: Sequence[str] = ()
 
     @abstractmethod
@@ -72,6 +74,10 @@ class Adapter(ABC):
     def delay_many(self, jobs: Sequence[int], keep: bool) -> list[Handle]:
         """Call the task for all these jobs, by the documented way for many calls if there is one."""
         return [self.delay(job, keep) for job in jobs]
+
+    def bare_calls(self, count: int) -> None:
+        """Store so many jobs as the driver of the store alone would, a call for each; a floor for `delay`."""
+        raise NotImplementedError
 
     def value(self, handle: Handle) -> int:
         """Wait for a result and return it."""

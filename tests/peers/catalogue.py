@@ -107,6 +107,17 @@ PEERS = (
         {"durability": "normal"},
         0.5,
     ),
+    Peer(
+        "liteq redis",
+        LITEQ.module,
+        "liteq-redis",
+        ["liteq[redis]"],
+        1.0,
+        "liteq worker -c 2",
+        LITEQ.notes,
+        options={"redis": True},
+        calls=0.5,
+    ),
     HUEY,
     Peer(
         "huey fsync off",

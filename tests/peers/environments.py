@@ -60,10 +60,16 @@ def install(place: Path, requirements: Sequence[str], tell: Callable[[str], None
         return python
     tell(f"installing {' '.join(requirements)} ...")
     run([sys.executable, "-m", "venv", "--clear", str(place)])
-    what = [part for each in requirements for part in (["-e", str(CHECKOUT)] if each == "liteq" else [each])]
+    what = [part for each in requirements for part in asked(each)]
     run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what])
     marker.write_text(wanted)
     return python
+
+
+def asked(requirement: str) -> list[str]:
+    """Return how pip is asked for a requirement; liteq, with extras or without, is this checkout."""
+    name, bracket, extras = requirement.partition("[")
+    return ["-e", f"{CHECKOUT}{bracket}{extras}"] if name == "liteq" else [requirement]
 
 
 def run(command: Sequence[str]) -> None:

@@ -17,8 +17,10 @@ from peers.board import Board
 __all__ = [
     "Bench",
     "NotDoneError",
+    "bare_calls",
     "drain",
     "end_to_end",
+    "end_to_end_in_bulk",
     "enqueue_in_bulk",
     "enqueue_one_by_one",
     "latency",
@@ -117,12 +119,31 @@ def drain(bench: Bench, count: int, keep: bool) -> float:
     return count / seconds
 
 
+def bare_calls(bench: Bench, count: int) -> float:
+    """Store jobs as the driver of the store alone would, a call for each; return calls per second."""
+    began = time.perf_counter()
+    bench.adapter.bare_calls(count)
+    return count / (time.perf_counter() - began)
+
+
 def end_to_end(bench: Bench, count: int) -> float:
     """Call the task again and again while workers run, until the last job is done; return jobs per second."""
     keep = bench.adapter.keeps_results
+    return until_done(bench, count, lambda jobs: [bench.adapter.delay(job, keep) for job in jobs])
+
+
+def end_to_end_in_bulk(bench: Bench, count: int) -> float:
+    """Call the task for many at once while workers run, until the last is done; return jobs per second."""
+    keep = bench.adapter.keeps_results
+    return until_done(bench, count, lambda jobs: bench.adapter.delay_many(jobs, keep))
+
+
+def until_done(bench: Bench, count: int, call: Callable[[range], list[Any]]) -> float:
+    """Call the task with workers at work, and see that everything was done; return jobs per second."""
+    keep = bench.adapter.keeps_results
     jobs = bench.number(count)
     began = time.perf_counter()
-    handles = [bench.adapter.delay(job, keep) for job in jobs]
+    handles = call(jobs)
     wait_until_done(bench, jobs, handles, keep)
     seconds = time.perf_counter() - began
     check(bench, jobs, handles, keep)

@@ -20,7 +20,9 @@ THROUGHPUT = {
     "drain_kept": "drain, results",
     "drain": "drain, no results",
     "end_to_end": "end to end",
+    "end_to_end_bulk": "end to end in bulk",
 }
+IN_BULK = ("bulk", "end_to_end_bulk")
 NONE = "-"
 Rows = Sequence[Sequence[str]]
 
@@ -74,6 +76,7 @@ class Report:
             "jobs": found.jobs,
             "jobs_one_by_one": found.singles,
             "throughput": {name: found.figures(name) for name in THROUGHPUT},
+            "bare_calls": found.figures("bare"),
             "call_to_start": found.calls(0),
             "call_to_result": found.calls(1),
             "start_up": found.figures("start_up"),
@@ -106,8 +109,11 @@ class Report:
         rows = [["peer", "durability", "jobs", *THROUGHPUT.values()]]
         for found in findings:
             cells = [spread(found.figures(name)) for name in THROUGHPUT]
-            if cells[1] != NONE and not found.about.get("bulk"):
-                cells[1] += " *"
+            if not found.about.get("bulk"):
+                cells = [
+                    f"{cell} *" if name in IN_BULK and cell != NONE else cell
+                    for name, cell in zip(THROUGHPUT, cells, strict=True)
+                ]
             rows.append([found.peer.name, self.durability(found.peer), jobs_of(found), *cells])
         return rows
 
@@ -135,6 +141,7 @@ class Report:
             for found in self.findings
             if found.about and not found.about["results"]
         ]
+        lines += [floor_of(found) for found in self.findings if found.figures("bare")]
         lines += [f"{found.peer.name}: {problem}" for found in self.findings for problem in found.problems]
         lines += [f"{name} is missing: {why}" for name, why in self.missing.items()]
         return "\n".join(f"- {line}" for line in lines)
@@ -165,6 +172,17 @@ def waiting_rows(findings: Sequence[Findings]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def floor_of(found: Findings) -> str:
+    """Say how calls made one by one compare with bare calls of the store, round by round."""
+    ratios = [
+        call / bare for call, bare in zip(found.figures("one_by_one"), found.figures("bare"), strict=False)
+    ]
+    return (
+        f"{found.peer.name}: one by one it makes {statistics.median(ratios):.2f} of the rate of bare calls "
+        f"through the driver of its store, which is {spread(found.figures('bare'))}"
+    )
 
 
 def jobs_of(found: Findings) -> str:

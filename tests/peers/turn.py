@@ -68,6 +68,8 @@ def store(turn: Turn) -> None:
     jobs, singles = turn.arguments.jobs, turn.arguments.singles
     turn.take("one_by_one", lambda: loops.enqueue_one_by_one(turn.bench, singles))
     turn.take("bulk", lambda: loops.enqueue_in_bulk(turn.bench, jobs))
+    if turn.bench.adapter.has_floor:
+        turn.take("bare", lambda: loops.bare_calls(turn.bench, singles))
 
 
 def work(turn: Turn) -> None:
@@ -79,6 +81,7 @@ def work(turn: Turn) -> None:
             turn.take("drain_kept", lambda: loops.drain(bench, jobs, True))
         turn.take("drain", lambda: loops.drain(bench, jobs, False))
         turn.take("end_to_end", lambda: loops.end_to_end(bench, singles))
+        turn.take("end_to_end_bulk", lambda: loops.end_to_end_in_bulk(bench, jobs))
         turn.take("latency", lambda: loops.latency(bench, turn.arguments.calls))
 
 
@@ -141,7 +144,7 @@ def run(arguments: argparse.Namespace, folder: Path, redis: tuple[Path, int] | N
     """Do a section, and return its record."""
     os.environ[FOLDER], os.environ[OPTIONS] = str(folder / "store"), arguments.options
     os.environ[REDIS] = str(redis[0]) if redis else ""
-    board = Board.make(folder / "board", 3 * arguments.jobs + arguments.singles + arguments.calls + 1000)
+    board = Board.make(folder / "board", 4 * arguments.jobs + arguments.singles + arguments.calls + 1000)
     adapter = importlib.import_module(f"peers.adapters.{arguments.adapter}").adapter()
     turn = Turn(arguments, folder, loops.Bench(adapter, board), redis[1] if redis else None)
     try:
