@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
@@ -27,7 +28,7 @@ from liteq.errors import (
     StoreReplacedError,
     StoreUnavailableError,
 )
-from liteq.job import ClaimRequest, NewJob, WorkerInfo
+from liteq.job import ClaimRequest, JobFilter, NewJob, WorkerInfo
 from liteq.lifecycle import Succeeded, decide
 from liteq.transports.local.oslock import OsLock, is_free
 from liteq.transports.sqlite.bell import DatagramBell
@@ -39,6 +40,7 @@ from liteq.transports.sqlite.turnstile import Turnstile
 
 OpenDatabase = Callable[[], sqlite3.Connection]
 JOB = NewJob("id", "tasks.noop", b"payload")
+PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -247,6 +249,21 @@ def test_the_wait_for_a_suspended_writer_ends_at_the_deadline(tmp_path: Path) ->
         waiting.acquire(0.02)
     held.release()
     waiting.acquire(0.0)
+
+
+def test_closing_does_not_wait_for_the_end_of_a_long_transaction(tmp_path: Path) -> None:
+    with SqliteTransport(tmp_path / "queue.db") as writing:
+        reading = SqliteTransport(tmp_path / "queue.db", busy_timeout=3600.0)
+        with writing.transaction():
+            writing.enqueue([JOB], 0.0)
+            assert reading.count() == []
+            ending = threading.Thread(target=reading.close)
+            ending.start()
+            ending.join(PATIENCE)
+            was_closed = not ending.is_alive()
+        ending.join()
+        assert was_closed
+        assert [job.id for job in writing.find(JobFilter())] == [JOB.id]
 
 
 def test_a_transaction_of_a_foreign_connection_is_waited_for_no_longer_than_the_timeout(

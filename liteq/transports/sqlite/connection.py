@@ -34,6 +34,9 @@ from liteq.transports.sqlite.user_connection import LentConnection, UserConnecti
 
 __all__ = ["Database", "Unit", "Write"]
 
+LONG_TURN = 1.0
+"""Seconds after which a turn that has not come will not come soon: somebody keeps the lock."""
+
 
 class Unit:
     """One write transaction: its connection, and what to do once it has committed."""
@@ -370,8 +373,9 @@ class Database:
             return
         with self._write_lock, self._read_lock:
             # The last one to close checkpoints and removes the WAL, so writers must be kept out meanwhile.
+            # Who has a long turn has the file open, so this one is not the last, and need not wait for it.
             with contextlib.suppress(OSError):
-                self._turnstile.acquire(self.busy_timeout)
+                self._turnstile.acquire(min(self.busy_timeout, LONG_TURN))
             self._reader.close()
             if self._user is not None:
                 self._user.close()
