@@ -44,7 +44,11 @@ def move(source: str, target: str, batch: int, as_json: bool) -> None:
         if _is_watched():
             _shown(so_far)
 
-    moved = move_queue(_place(here), _place(there), batch=batch, progress=report)
+    try:
+        moved = move_queue(_place(here), _place(there), batch=batch, progress=report)
+    except KeyboardInterrupt:
+        click.echo("liteq: this move has not ended; give the same command again to go on with it.", err=True)
+        raise
     if not brought:
         click.echo("liteq: nothing was left to move; these are the counts of the runs before.", err=True)
     elif _is_watched():

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_shop import Shop
+from cli_shop import PATIENCE, Shop
 from click.testing import Result
 
 from liteq import Queue
 from liteq.job import WorkerInfo
 
 Liteq = Callable[..., Result]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 def test_everything_is_moved_and_counted(shop: Shop, liteq: Liteq):
@@ -50,6 +55,22 @@ def test_counts_are_given_as_json_and_are_the_same_once_more(shop: Shop, liteq: 
             "results": 0,
             "schedules": 0,
         }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process there")
+def test_who_interrupts_a_move_is_told_how_to_go_on(shop: Shop, liteq: Liteq, start: Start):
+    shop.queue.send_task("shop.add", (1, 2))
+    with Queue("new.db") as target, target.transaction():
+        process = start("move", shop.file, "new.db")
+        until = time.monotonic() + PATIENCE
+        while shop.queue.transport.moving() is None:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert err == "liteq: this move has not ended; give the same command again to go on with it.\n"
+    assert liteq("move", shop.file, "new.db").exit_code == 0
 
 
 def test_a_worker_a_missing_file_and_the_same_file_are_refused_with_one_line(shop: Shop, liteq: Liteq):
