@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec, TextIO
 
-from liteq.errors import Retry
+from liteq.errors import Retry, SoftTimeLimitExceeded
 from liteq.job import Claim, Transition
 from liteq.log import JsonFormatter, TextFormatter
 
@@ -42,6 +42,15 @@ LOG_FORMATS: Mapping[str, Callable[[str], logging.Formatter]] = {"text": TextFor
 """How log lines can look; each is made with the worker's name."""
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes log lines, and lets a soft time limit through that a task meets while it logs."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name in `logging`)
+        if isinstance(sys.exc_info()[1], SoftTimeLimitExceeded):
+            raise
+        super().handleError(record)
+
+
 def set_up_logging(level: str, name: str, stream: TextIO | None = None, log_format: str = "text") -> None:
     """Send liteq's log lines to standard error, as `[2026-01-01 12:00:00,000: INFO/name] message`.
 
@@ -51,7 +60,7 @@ def set_up_logging(level: str, name: str, stream: TextIO | None = None, log_form
         stream: where to write instead of standard error.
         log_format: one of `LOG_FORMATS`.
     """
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler = _Handler(sys.stderr if stream is None else stream)
     handler.setFormatter(LOG_FORMATS[log_format](name))
     logger = logging.getLogger("liteq")
     logger.handlers[:] = [handler]

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from liteq.calls.request import current
+from liteq.errors import SoftTimeLimitExceeded
 from liteq.log import JobFilter
 
 __all__ = ["REDIRECTED", "LoggedStream", "redirect_stdouts"]
@@ -138,6 +139,12 @@ class LoggedStream(io.TextIOBase):
         _thread.is_logging = True
         try:
             self._logger.log(self._level, "%s", line)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:
+            # A handler of the user's that fails must not fail a job that prints.
+            with suppress(ValueError, OSError):
+                self._original.write(f"{line}\n")
         finally:
             _thread.is_logging = False
 
@@ -171,16 +178,26 @@ class JobOutput:
             self.is_closed = True
             unfinished, self.unfinished = self.unfinished, {}
         for stream, text in unfinished.items():
-            # A handler of the user's that fails must not fail the job.
+            stream.log(text)
+
+
+class _ThreadOutput(JobOutput):
+    """The lines that a thread has begun outside of any job; their end is the thread's."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        # Nobody else has it any more; at the interpreter's end, what logs may be gone too.
+        for stream, text in self.unfinished.items():
             with suppress(Exception):
                 stream.log(text)
 
 
 class _Outputs(threading.local):
-    """The lines that one thread has begun outside of any job."""
+    """The lines that each thread has begun outside of any job."""
 
     def __init__(self) -> None:
-        self.output = JobOutput()
+        self.output: JobOutput = _ThreadOutput()
 
 
 class _Bytes(io.RawIOBase):

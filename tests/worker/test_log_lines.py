@@ -9,19 +9,21 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from liteq import ConfigurationError, Queue, WorkerError, get_task_logger
+from liteq import ConfigurationError, Queue, SoftTimeLimitExceeded, WorkerError, get_task_logger
 from liteq.log import JobFilter, JsonFormatter, TextFormatter
 from liteq.signals import setup_logging
 from liteq.worker import log_setup
 from liteq.worker.log import set_up_logging
 from liteq.worker.log_setup import let_program_configure, load_log_config
 from liteq.worker.redirecting import LoggedStream, redirect_stdouts
+from liteq.worker.soft import run_limited
 
 Lines = Callable[..., list[Any]]
 
@@ -266,6 +268,51 @@ def test_a_handler_that_writes_to_standard_error_does_not_write_into_itself(
 
     assert len(run(chatter, level="info")) == 1
     assert capsys.readouterr().err == "handled hello\n"
+
+
+def test_what_a_thread_has_begun_to_print_is_logged_when_it_ends(run: Lines):
+    def leave_to_a_thread() -> None:
+        thread = threading.Thread(target=print, args=("no end",), kwargs={"end": ""})
+        thread.start()
+        thread.join()
+
+    (line,) = run(leave_to_a_thread, level="info")
+    assert line.endswith("no end")
+
+
+def test_a_handler_that_fails_does_not_fail_a_job_that_prints(
+    run: Lines, capsys: pytest.CaptureFixture[str], queue: Queue
+):
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ConnectionError("the collector is gone")
+
+    went_on: list[bool] = []
+
+    def chatter() -> None:
+        logging.getLogger("liteq").addHandler(Broken())
+        print("hello")
+        print("no end", end="")
+        went_on.append(True)
+
+    assert len(run(chatter, level="info")) == 2
+    assert capsys.readouterr().out == "hello\nno end\n"
+    assert went_on
+
+
+@pytest.mark.parametrize("prints", [False, True])
+def test_a_soft_limit_that_comes_while_a_task_logs_is_met_by_the_task(prints: bool):
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            give_up = time.monotonic() + 10
+            while time.monotonic() < give_up:
+                time.sleep(0.001)
+            return len(text)
+
+    set_up_logging("debug", "me", Slow())
+    log = LoggedStream(Slow(), logging.WARNING).write if prints else get_task_logger("t").warning
+    with pytest.raises(SoftTimeLimitExceeded):
+        run_limited(0.02, log, "hello\n")
 
 
 def test_a_redirected_stream_is_a_stream_still(run: Lines):
