@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["MoveMark", "StoredJob"]
+from liteq.job import PRIORITY_MAX, PRIORITY_MIN
+
+__all__ = ["MoveMark", "StoredJob", "within_bounds"]
+
+_EARLIEST, _LATEST = -62135596800.0, 253402300799.0
+"""The first second and the last that a `datetime` can say."""
+_MOST = 2**31 - 1
 
 
 class StoredJob(NamedTuple):
@@ -42,6 +48,37 @@ class StoredJob(NamedTuple):
     options: bytes | None
     result: bytes | None
     reason: str | None
+
+
+def within_bounds(job: StoredJob) -> StoredJob:
+    """Return a job with numbers and times that every store can hold; those of a job that is sound are such.
+
+    A damaged one may say anything, and stores of different kinds have different bounds.
+    """
+    keep = job.result_expires
+    return job._replace(
+        priority=min(max(job.priority, PRIORITY_MIN), PRIORITY_MAX),
+        enqueued=_time(job.enqueued) or 0.0,
+        due=_time(job.due) or 0.0,
+        eta=_time(job.eta),
+        expires=_time(job.expires),
+        started=_time(job.started),
+        done=_time(job.done),
+        discard=_time(job.discard),
+        attempts=_count(job.attempts),
+        retries=_count(job.retries),
+        crashes=_count(job.crashes),
+        max_crashes=_count(job.max_crashes),
+        result_expires=keep if keep is not None and 0 <= keep <= _LATEST else None,
+    )
+
+
+def _time(value: float | None) -> float | None:
+    return value if value is not None and _EARLIEST <= value <= _LATEST else None
+
+
+def _count(value: int) -> int:
+    return min(max(value, 0), _MOST)
 
 
 class MoveMark(NamedTuple):

@@ -22,7 +22,7 @@ from liteq.clock import Clock, SystemClock
 from liteq.errors import MoveRefusedError
 from liteq.ids import new_id
 from liteq.move_store import in_use
-from liteq.moving import MoveMark, StoredJob
+from liteq.moving import MoveMark, StoredJob, within_bounds
 from liteq.states import FAILURE
 from liteq.timetable import ScheduleRecord
 from liteq.transport import Transport
@@ -209,7 +209,7 @@ class Mover:
             if at.complete:
                 return
             origins = self._source.origins() if seen is None else ()
-            jobs = self._source.export(at.after, self._batch)
+            jobs = list(map(within_bounds, self._source.export(at.after, self._batch)))
             schedules = [] if jobs else self._schedules_to_move()
             then = _after(at, jobs, len(self._source.schedules()))
             if self._target.adopt(mark.id, seen, then.written(), jobs, schedules, origins):

@@ -41,6 +41,9 @@ LOST_JOBS = """
     SELECT seq FROM liteq_jobs WHERE stage < 2 AND lane NOT IN (
         SELECT l.id FROM liteq_lanes l JOIN liteq_queues q ON q.id = l.queue
             JOIN liteq_tasks t ON t.id = l.task)"""
+HAS_UNIQUE_IDS = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'liteq_ids'"
+REPEATED_IDS = """
+    SELECT seq, stage < 2 FROM liteq_jobs WHERE seq NOT IN (SELECT min(seq) FROM liteq_jobs GROUP BY id)"""
 UNUSUAL_IDS = "SELECT seq, CAST(id AS BLOB), stage < 2 FROM liteq_jobs WHERE id GLOB '*[^ -~]*'"
 RENAME = f"UPDATE liteq_jobs SET id = '{soundness.DAMAGED} ' || seq WHERE seq = ?"
 DISCARD = "DELETE FROM liteq_jobs WHERE seq IN (SELECT seq FROM liteq_jobs LIMIT ?)"
@@ -179,9 +182,17 @@ def _end_damaged(connection: sqlite3.Connection, now: float) -> None:
         try:
             name.decode()
         except UnicodeDecodeError:
-            if is_waiting:
-                soundness.quarantine(connection, [seq], now, "its id is not written in UTF-8")
-            connection.execute(RENAME, (seq,))
+            _rename(connection, seq, now, is_waiting, "its id is not written in UTF-8")
+    if connection.execute(HAS_UNIQUE_IDS).fetchone() is None:
+        for seq, is_waiting in connection.execute(REPEATED_IDS).fetchall():
+            _rename(connection, seq, now, is_waiting, "another job has its id")
+
+
+def _rename(connection: sqlite3.Connection, seq: int, now: float, is_waiting: bool, complaint: str) -> None:
+    """Give a job an id of its own, and end it if it was to run: nobody knows it by that."""
+    if is_waiting:
+        soundness.quarantine(connection, [seq], now, complaint)
+    connection.execute(RENAME, (seq,))
 
 
 def _end_of_batch(connection: sqlite3.Connection, first: int, limit: int) -> int | None:
