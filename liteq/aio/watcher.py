@@ -192,8 +192,11 @@ class Watcher:
         self._rests_until = ended + max(LEAST_REST, REST * (ended - began))
 
     def _take_new(self) -> list[Waiting]:
+        """Return those that nobody has looked at yet; whatever becomes of the look, they count as waiting."""
         with self._changed:
-            new, self._new = self._new, []
+            new = [each for each in self._new if not each.is_over]
+            self._new.clear()
+            self._waiting.update(dict.fromkeys(new))
         return new
 
     def _look(self, transport: Transport, waiting: Sequence[Waiting]) -> None:

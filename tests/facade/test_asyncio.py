@@ -9,14 +9,22 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from overwriting import empty
 
 import liteq
 from liteq import NotSupportedError, Queue, ResultTimeoutError, SignatureError
 from liteq.calls.request import Request, pop_request, push_request
-from liteq.errors import ConfigurationError, StoreUnavailableError, SyncSubtaskError, TaskRevokedError
+from liteq.errors import (
+    ConfigurationError,
+    StoreReplacedError,
+    StoreUnavailableError,
+    SyncSubtaskError,
+    TaskRevokedError,
+)
 
 PATIENCE = 30.0
 
@@ -405,6 +413,24 @@ def test_whoever_awaits_a_queue_that_is_closed_is_told(queue: Queue):
 
     asyncio.run(main())
     assert threads("liteq-results") == threads("liteq-courier") == 0
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_whoever_begins_to_await_when_the_store_serves_no_more_is_told(file_queue: Queue, others: int):
+    add = adder(file_queue)
+
+    async def main() -> None:
+        results = [await add.adelay(1) for _ in range(others + 1)]
+        waiting = [asyncio.create_task(each.aget()) for each in results[:others]]
+        await asyncio.sleep(0.01)
+        empty(Path(file_queue.url))
+        waiting.append(asyncio.create_task(results[-1].aget()))
+        ended, hanging = await asyncio.wait(waiting, timeout=PATIENCE)
+        assert not hanging
+        for each in ended:
+            assert isinstance(each.exception(), StoreReplacedError)
+
+    asyncio.run(main())
 
 
 def test_a_file_that_was_closed_serves_coroutines_again(file_queue: Queue, hand_worker):
