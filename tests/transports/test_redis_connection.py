@@ -23,6 +23,7 @@ from liteq.errors import (
 )
 from liteq.transports.redis import connection as connection_module
 from liteq.transports.redis.connection import Connection
+from liteq.transports.redis.dialing import Dialer
 from liteq.transports.redis.scripts import Script
 from liteq.urls import read_redis_url
 
@@ -390,6 +391,33 @@ def test_a_node_that_is_gone_is_replaced_by_another_of_the_url(connect: Connect)
         connection = connect(f"redis+cluster://127.0.0.1:{dead.port},127.0.0.1:{living.port}")
 
         assert connection.run(count_calls(connection), ()) == 7
+
+
+def test_threads_that_learn_one_after_the_other_of_a_node_that_is_gone_all_turn_to_the_next() -> None:
+    """Or every second of them would turn back, and wait for the same silent node again."""
+    with FakeRedis(lambda words: b":7\r\n") as gone, FakeRedis(lambda words: b":7\r\n") as living:
+        hosts = f"127.0.0.1:{gone.port},127.0.0.1:{living.port}"
+        dialer = Dialer(read_redis_url(f"redis+cluster://{hosts}"), PATIENCE)
+
+        for _ in range(2):
+            dialer.turn_away(("127.0.0.1", gone.port))
+        link = dialer.dial()
+        link.disconnect()
+
+        assert link.port == living.port
+
+
+def test_a_node_that_was_silent_is_not_asked_again_before_another_has_said_who_has_the_queue(
+    connect: Connect,
+) -> None:
+    with FakeRedis(lambda words: b":7\r\n") as new:
+        moved = f"-MOVED 1234 127.0.0.1:{new.port}\r\n".encode()
+        with FakeRedis(lambda words: None) as frozen, FakeRedis(lambda words: moved) as other:
+            connection = connect(f"redis+cluster://127.0.0.1:{frozen.port},127.0.0.1:{other.port}")
+
+            assert connection.run(count_calls(connection), ()) == 7
+
+            assert [len(node.asked) for node in (frozen, other, new)] == [1, 1, 1]
 
 
 def master(words: list[bytes]) -> bytes:

@@ -199,6 +199,9 @@ class Connection:
             link.disconnect()
             # What has broken one has mostly broken all.
             self._drop_idle()
+            if self.url.kind == "cluster":
+                # Another node knows whether this one has still the queue, and says so without delay.
+                self._dialer.turn_away((link.host, link.port))
         else:
             self._idle.append(link)
         return trouble

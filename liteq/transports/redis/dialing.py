@@ -78,6 +78,7 @@ class Dialer:
             redis.RedisError: it cannot be reached, or does not let this user in.
             StoreUnavailableError: no sentinel knows the service.
         """
+        asked = self._node or self._hosts[0] if self._hosts else None
         if self._url.kind == "unix":
             link = self._redis.UnixDomainSocketConnection(
                 path=self._url.path, **self._login(), **self._common
@@ -87,7 +88,8 @@ class Dialer:
         elif self._url.kind == "sentinel":
             link = self._connection(self._ask_sentinels(), self._login())
         else:
-            link = self._connection(self._node or self._hosts[0], self._login())
+            assert asked is not None
+            link = self._connection(asked, self._login())
         try:
             link.connect()
             if self._url.kind == "sentinel":
@@ -95,24 +97,28 @@ class Dialer:
         except BaseException as error:
             link.disconnect()
             if isinstance(error, Exception):
-                self.turn_away()
+                self.turn_away(asked)
             raise
         return link
 
     def follow(self, address: Address | None) -> None:
         """Ask this server from now on; without an address, find out anew which one."""
         if address is None:
-            self.turn_away()
+            self.turn_away(self._node or self._hosts[0] if self._hosts else None)
         else:
             # A node that does not know its own name says "the host that you have asked".
             self._node = address[0] or (self._node or self._hosts[0])[0], address[1]
 
-    def turn_away(self) -> None:
-        """Ask somebody else next time, if there is anybody else."""
+    def turn_away(self, address: Address | None) -> None:
+        """Ask somebody else next time than this one, if there is anybody else.
+
+        Several threads may find out one after the other that a server is gone: what the first has done about
+        it is not undone by the others.
+        """
         with self._lock:
             if self._node is not None:
-                self._node = None
-            elif len(self._hosts) > 1:
+                self._node = None if self._node == address else self._node
+            elif len(self._hosts) > 1 and self._hosts[0] == address:
                 self._hosts.append(self._hosts.pop(0))
 
     def _login(self) -> dict[str, Any]:
