@@ -325,6 +325,14 @@ def test_a_wrong_password_is_an_error_at_once_that_shows_none(
         assert connect(url, **secrets).command("PING") == b"PONG"
 
 
+def test_a_long_call_without_the_password_that_a_server_wants_by_now_is_told_as_such(
+    connect: Connect,
+) -> None:
+    said = b"-ERR Protocol error: unauthenticated multibulk length\r\n"
+    with FakeRedis(lambda words: said) as server, pytest.raises(StoreUnavailableError, match="wants one"):
+        connect(server.url).command(*"abcdefghijklm")
+
+
 def test_what_a_user_may_not_do_is_an_error_at_once(connect: Connect, redis_server: RedisServer) -> None:
     redis_server.ask("ACL", "SETUSER", "reader", "on", ">pass", "~*", "+ping", "+select")
     connection = connect(redis_server.url(username="reader", password="pass"))

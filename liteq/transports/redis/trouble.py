@@ -103,6 +103,9 @@ def _code(error: BaseException, text: str) -> str | None:
             return _CODES[kind.__name__]
     if "max number of clients" in text:
         return "MAXCLIENTS"
+    if "unauthenticated" in text:
+        # What is said of a command that is too long to be read from somebody unknown.
+        return "NOAUTH"
     match = _CODE.match(text)
     return match.group(1) if match and match.group(1) != "ERR" else None
 
