@@ -104,7 +104,7 @@ def test_a_missing_library_is_one_sentence_that_names_the_extra() -> None:
 # ---- keys --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["{liteq}:liteq", "{liteq}:jobs"])
+@pytest.mark.parametrize("key", ["{liteq}:liteq", "{liteq}:jobs", "{liteq}:token", "{liteq}:closed"])
 def test_another_programs_key_is_refused_and_stays(
     open_queue: Open, redis_server: RedisServer, key: str
 ) -> None:

@@ -3,7 +3,8 @@
 local P = string.sub(KEYS[1], 1, -6)
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'none' then
-  for _, name in ipairs({ 'ids', 'jobs', 'bodies', 'lanes', 'counts', 'delayed', 'holders', 'schedules' }) do
+  for _, name in ipairs({ 'seq', 'ids', 'jobs', 'bodies', 'lanes', 'counts', 'delayed', 'expiring', 'discarding',
+    'origins', 'schedules', 'ticks', 'holders', 'holder', 'token', 'moves', 'closed' }) do
     if redis.call('EXISTS', P .. name) == 1 then
       return 'foreign ' .. P .. name
     end
