@@ -344,6 +344,16 @@ def test_what_a_user_may_not_do_is_an_error_at_once(connect: Connect, redis_serv
         redis_server.ask("ACL", "DELUSER", "reader")
 
 
+def test_what_a_user_may_not_do_in_a_script_is_told_as_such(
+    connect: Connect, redis_server: RedisServer
+) -> None:
+    redis_server.ask("ACL", "SETUSER", "half", "on", ">secret", "~*", "+@all", "-incr")
+    connection = connect(redis_server.url(username="half", password="secret"))
+
+    with pytest.raises(StoreUnavailableError, match="access rules"):
+        connection.run(count_calls(connection), ())
+
+
 def test_an_error_of_a_script_is_told_once(connect: Connect, redis_url: str) -> None:
     connection = connect(redis_url)
 

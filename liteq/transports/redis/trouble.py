@@ -106,6 +106,8 @@ def _code(error: BaseException, text: str) -> str | None:
     if "unauthenticated" in text:
         # What is said of a command that is too long to be read from somebody unknown.
         return "NOAUTH"
+    if "user executing the script can't" in text:
+        return "NOPERM"
     match = _CODE.match(text)
     return match.group(1) if match and match.group(1) != "ERR" else None
 
@@ -163,7 +165,7 @@ def translate(trouble: Trouble, url: str) -> StoreError | NotSupportedError:
         )
     if trouble.code == "NOPERM":
         return StoreUnavailableError(
-            f"{url}: the server's access rules forbid this user what a queue needs: {said} "
+            f"{url}: the server's access rules forbid this user what a queue needs: {said.rstrip('.')}. "
             "The guide for Redis lists which keys, channels and commands that is."
         )
     return StoreUnavailableError(f"{url}: {said}") if not trouble.code else StoreError(f"{url}: {said}")
