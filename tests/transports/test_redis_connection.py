@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -364,6 +365,24 @@ def test_an_error_of_a_script_is_told_once(connect: Connect, redis_url: str) -> 
 def test_a_file_that_a_url_names_and_that_is_not_there_is_an_error_at_once(connect: Connect) -> None:
     with pytest.raises(ConfigurationError, match=r"there is no file /no/ca\.pem \(ssl_ca_certs\)"):
         connect("rediss://host?ssl_ca_certs=/no/ca.pem")
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+def test_a_file_for_tls_that_is_of_no_use_is_an_error_at_once(
+    connect: Connect, tmp_path: Path, option: str
+) -> None:
+    """And not at each attempt, of which a worker makes one after the other."""
+    (tmp_path / "no.pem").write_text("this is no certificate")
+
+    with pytest.raises(ConfigurationError, match="files for TLS cannot be used"):
+        connect(f"rediss://localhost:1/0?{option}={tmp_path / 'no.pem'}")
+
+
+def test_a_key_for_tls_without_its_certificate_is_an_error_at_once(connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").touch()
+
+    with pytest.raises(ConfigurationError, match="without ssl_certfile"):
+        connect(f"rediss://localhost:1/0?ssl_keyfile={tmp_path / 'key.pem'}")
 
 
 def test_a_connection_that_is_refused_for_good_is_not_announced_as_an_outage(

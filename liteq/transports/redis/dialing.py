@@ -8,6 +8,7 @@ asked, and another when that one says so or is gone.
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Dialer:
         patience: seconds that a call may take in all; no single wait is longer, if that is over a second.
 
     Raises:
-        ConfigurationError: a file that the URL names is not there, or redis-py is missing.
+        ConfigurationError: a file that the URL names is not there or of no use, or redis-py is missing.
     """
 
     def __init__(self, url: RedisUrl, patience: float) -> None:
@@ -52,6 +53,8 @@ class Dialer:
                 raise ConfigurationError(f"{url.shown}: there is no file {self._tls[name]} ({name}).")
         if "ssl_password" in url.secrets:
             self._tls["ssl_password"] = url.secrets["ssl_password"]
+        if url.tls:
+            self._try_files()
         self._keepalive = {} if url.kind == "unix" else {"socket_keepalive": True}
         if url.kind != "unix" and "socket_keepalive" in options:
             self._keepalive["socket_keepalive"] = options["socket_keepalive"]
@@ -64,6 +67,25 @@ class Dialer:
         self._common["health_check_interval"] = int(options.get("health_check_interval", 0))
         self._timeouts = {"socket_timeout": reply, "socket_connect_timeout": connect}
         self.hurry(None)
+
+    def _try_files(self) -> None:
+        """Load the files for TLS once, so that what is wrong with them is told now and once."""
+        certificate, key = self._tls.get("ssl_certfile"), self._tls.get("ssl_keyfile")
+        authorities = self._tls.get("ssl_ca_certs"), self._tls.get("ssl_ca_path")
+        if key and not certificate:
+            raise ConfigurationError(f"{self._url.shown}: ssl_keyfile is of no use without ssl_certfile.")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if any(authorities):
+                context.load_verify_locations(*authorities)
+            if certificate:
+                # Without a password OpenSSL would ask for one on the terminal.
+                context.load_cert_chain(certificate, key, self._tls.get("ssl_password", ""))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"{self._url.shown}: the files for TLS cannot be used ({error}). They are in PEM, "
+                "and the key belongs to the certificate; if it is encrypted, ssl_password is its password."
+            ) from error
 
     def hurry(self, seconds: float | None) -> None:
         """Wait for no longer than so many seconds from now on, or than one; None: for as long as before."""
