@@ -455,6 +455,25 @@ def test_what_a_job_stops_or_leaves_on_the_event_loop_does_not_stop_the_worker(
     assert isinstance(left[0].exception(), SystemExit)
 
 
+def test_a_job_that_cancels_all_tasks_of_the_loop_cancels_none_that_has_not_begun(
+    queue: Queue, pooled: Callable[..., Pooled]
+) -> None:
+    @queue.task
+    async def cancel_all() -> int:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in others:
+            each.cancel()
+        return len(others)
+
+    @queue.task
+    async def give() -> int:
+        return 7
+
+    results = queue.enqueue_many([cancel_all.s(), give.s(), give.s()])
+    pooled(AsyncioPool())
+    assert [result.get(timeout=PATIENCE) for result in results] == [2, 7, 7]
+
+
 @pytest.mark.parametrize("name", ["threads", "asyncio", "solo"])
 def test_a_queue_in_memory_has_the_pools_that_stay_in_its_process(queue: Queue, name: str) -> None:
     @queue.task

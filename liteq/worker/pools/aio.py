@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from liteq.worker.log import LOGGER
@@ -71,10 +72,16 @@ class AsyncioCrew:
         """Cancel those that are tasks of the event loop."""
         self._loop.call_soon_threadsafe(self._cancel, list(runs))
 
-    def _start(self, runs: Sequence[JobRun]) -> None:
+    def _start(self, runs: Iterable[JobRun]) -> None:
         for run in runs:
             self._tasks[run] = task = self._loop.create_task(run.arun())
-            task.add_done_callback(lambda _task, run=run: self._tasks.pop(run))  # type: ignore[misc]
+            task.add_done_callback(partial(self._ended, run))
+
+    def _ended(self, run: JobRun, task: asyncio.Task[None]) -> None:
+        del self._tasks[run]
+        # A job raises nothing, so somebody has cancelled the task before its first step.
+        if task.cancelled():
+            self._start([run])
 
     def _cancel(self, runs: Iterable[JobRun]) -> None:
         for run in runs:
