@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -216,6 +217,17 @@ def joined(store: Store) -> AsyncTransaction | None:
             block.check_open()
             return block
     return None
+
+
+def _forget_blocks() -> None:
+    """Forget, in a forked child, the transactions of the parent, whose threads it does not have."""
+    for block in open_blocks:
+        block.is_over = True
+    open_blocks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_blocks)
 
 
 class AsyncConnection:

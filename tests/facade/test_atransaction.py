@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from liteq import NotSupportedError, Queue, StoreUnavailableError, Task
 from liteq.aio import courier
-from liteq.aio.transactions import open_blocks
+from liteq.aio.transactions import joined, open_blocks
 
 
 @pytest.fixture
@@ -313,6 +314,22 @@ def test_a_queue_is_closed_at_once_though_some_blocks_wait_for_another(queue: Qu
     assert not open_blocks
     assert len(ends) == 5
     assert not [end for end in ends if "closed" not in end]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_that_is_forked_in_the_block_is_not_in_it(queue: Queue, ship):
+    async def main() -> int:
+        async with queue.atransaction():
+            await ship.adelay("tea")
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if joined(queue.store) is None and not open_blocks else 1)
+            assert joined(queue.store) is not None
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert asyncio.run(main()) == 0
+    assert stored(queue) == (0, 1)
 
 
 @pytest.mark.parametrize("eager", [False, True])
