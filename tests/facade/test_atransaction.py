@@ -14,6 +14,7 @@ import pytest
 from liteq import NotSupportedError, Queue, StoreUnavailableError, Task
 from liteq.aio import courier
 from liteq.aio.transactions import joined, open_blocks
+from liteq.transports.sqlite import forking
 
 
 @pytest.fixture
@@ -318,7 +319,9 @@ def test_a_queue_is_closed_at_once_though_some_blocks_wait_for_another(queue: Qu
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_that_is_forked_in_the_block_is_not_in_it(queue: Queue, ship):
+def test_a_child_that_is_forked_in_the_block_is_not_in_it(queue: Queue, ship, monkeypatch):
+    monkeypatch.setattr(forking, "LONGEST", 0.01)
+
     async def main() -> int:
         async with queue.atransaction():
             await ship.adelay("tea")

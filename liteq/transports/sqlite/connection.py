@@ -24,6 +24,7 @@ from liteq.errors import (
 )
 from liteq.transports.sqlite.checkpoint import checkpoint, sync_wal, wal_size
 from liteq.transports.sqlite.descriptors import Hold
+from liteq.transports.sqlite.forking import Lock, wait_at_forks
 from liteq.transports.sqlite.identity import Identity
 from liteq.transports.sqlite.marks import check_version
 from liteq.transports.sqlite.opening import Durability, Opener
@@ -136,6 +137,11 @@ class Database:
         self._write_lock = threading.RLock()
         self._read_lock = threading.Lock()
         self._local = threading.local()
+        wait_at_forks(self)
+
+    def locks(self) -> tuple[Lock, ...]:
+        """The locks behind which the connections are."""
+        return self._write_lock, self._read_lock
 
     # ---- using -----------------------------------------------------------------------------------
 
