@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import threading
 from codecs import getincrementaldecoder
@@ -26,6 +27,16 @@ _LONGEST_LINE = 64 * 1024
 
 _lock = threading.Lock()
 """Held while the lines of a job are taken apart, for its threads may write at once."""
+
+
+def _begin_anew() -> None:
+    """Be free, in a forked child, of what a thread of the parent holds."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class _Thread(threading.local):

@@ -7,6 +7,8 @@ import contextvars
 import io
 import json
 import logging
+import os
+import signal
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ import pytest
 from liteq import ConfigurationError, Queue, SoftTimeLimitExceeded, WorkerError, get_task_logger
 from liteq.log import JobFilter, JsonFormatter, TextFormatter
 from liteq.signals import setup_logging
-from liteq.worker import log_setup
+from liteq.worker import log_setup, redirecting
 from liteq.worker.log import set_up_logging
 from liteq.worker.log_setup import let_program_configure, load_log_config
 from liteq.worker.redirecting import LoggedStream, redirect_stdouts
@@ -313,6 +315,21 @@ def test_a_soft_limit_that_comes_while_a_task_logs_is_met_by_the_task(prints: bo
     log = LoggedStream(Slow(), logging.WARNING).write if prints else get_task_logger("t").warning
     with pytest.raises(SoftTimeLimitExceeded):
         run_limited(0.02, log, "hello\n")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_that_is_forked_while_others_print_prints(written: io.StringIO):
+    set_up_logging("debug", "me", written)
+    stream = LoggedStream(written, logging.WARNING)
+    with redirecting._lock:
+        child = os.fork()
+        if child == 0:
+            # It ends the child, should that wait for ever.
+            signal.alarm(10)
+            stream.write("hello\n")
+            os._exit(0 if "hello" in written.getvalue() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_redirected_stream_is_a_stream_still(run: Lines):

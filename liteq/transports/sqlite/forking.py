@@ -1,7 +1,7 @@
 """A fork waits until no thread of this process is in SQLite.
 
 A child has the parent's account of which connections hold which locks of a file, but none of the threads
-that would give them back: what it opens itself would wait for them for ever. Between two calls there are none.
+that would give them back: what it opens itself would wait for them for ever. Between calls there are none.
 """
 
 from __future__ import annotations
