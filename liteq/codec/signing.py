@@ -96,7 +96,7 @@ class Signer:
 
     def signed_value(self, job_id: str, task: str, codec: str, state: str, data: bytes) -> bytes | None:
         """Return what `sign_value` was given; None if the signature is missing or wrong."""
-        if not data.startswith(_VALUE_MARK):
+        if not data.startswith(_VALUE_MARK) or "\0" in f"{job_id}{task}{codec}{state}":
             return None
         signature, content = data[len(_VALUE_MARK) : _START], data[_START:]
         signed = _value_message(job_id, task, codec, state, content)
@@ -106,7 +106,8 @@ class Signer:
 
 
 def _value_message(job_id: str, task: str, codec: str, state: str, data: bytes) -> bytes:
-    named = "\0".join((job_id, task, codec, state))  # names have no NUL in them
+    # Names that are signed have no NUL in them, so that no two lists come to the same bytes.
+    named = "\0".join((job_id, task, codec, state))
     return b"".join((_VALUE_PURPOSE, named.encode("utf-8", "surrogatepass"), b"\0\0", data))
 
 

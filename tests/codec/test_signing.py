@@ -179,3 +179,13 @@ def test_a_signer_shows_its_keys_to_nobody() -> None:
         with pytest.raises(TypeError, match="does not leave its process") as caught:
             leave(signer)
         assert SECRET not in str(caught.value)
+
+
+def test_the_border_between_a_value_and_the_names_that_are_signed_with_it_cannot_be_moved() -> None:
+    names, data = ("id", "task", "pickle", "STATE"), b"half\0\0the rest"
+    signer = Signer([KEY])
+    signed = signer.sign_value(*names, data)
+    assert signer.signed_value(*names, signed) == data
+    moved = signed.removesuffix(data) + b"the rest"
+    assert signer.signed_value("id", "task", "pickle", "STATE\0\0half", moved) is None
+    assert signer.signed_value("id\0task", "pickle", "STATE", "\0half", signed) is None
