@@ -138,7 +138,7 @@ class Codecs:
             return codec
         if compressed not in compression.ALGORITHMS:
             raise ConfigurationError(
-                f"There is no compression named {compressed!r} in this version of liteq; known are "
+                f"There is no compression named {compressed!r:.100} in this version of liteq; known are "
                 f"{', '.join(compression.ALGORITHMS)}."
             )
         return Compressed(codec, compression.algorithm(compressed), self._threshold, self._limit)
@@ -194,8 +194,8 @@ class Codecs:
 
     def _disallowed(self, name: str) -> ContentDisallowed:
         return ContentDisallowed(
-            f"Payloads of the codec {name!r} are not accepted here, so nothing of it was decoded. If you "
-            f"trust all who can write to the queue, add {name!r} to accept= of the Queue."
+            f"Payloads of the codec {name!r:.100} are not accepted here, so nothing of it was decoded. If "
+            f"you trust all who can write to the queue, add {name!r:.100} to accept= of the Queue."
         )
 
 

@@ -117,7 +117,7 @@ def no_codec(name: object) -> ConfigurationError:
     """Return the error about a name that no codec has."""
     known = ", ".join(sorted({*_built_in, *_codecs}))
     return ConfigurationError(
-        f"There is no serializer named {name!r}; known are {known}. "
+        f"There is no serializer named {name!r:.100}; known are {known}. "
         f"Add your own with liteq.codec.register_codec()."
     )
 

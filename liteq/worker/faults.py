@@ -50,7 +50,7 @@ def _said(error: BaseException) -> str:
 
 def unreadable(job: Claim, error: BaseException) -> DecodingError:
     """Return the error of a job whose arguments cannot be decoded."""
-    told = DecodingError(f"The arguments of this job cannot be read as {job.codec}: {_said(error)}")
+    told = DecodingError(f"The arguments of this job cannot be read as {job.codec!s:.100}: {_said(error)}")
     told.__cause__ = error
     return told
 

@@ -186,6 +186,21 @@ def test_a_job_of_a_codec_that_is_not_accepted_is_quarantined_and_not_decoded(
     assert f"add {name!r} to accept=" in job.reason
 
 
+@pytest.mark.parametrize("label", ["{0}", "msgpack+{0}", "{0}+zlib"])
+@pytest.mark.parametrize("accept", [None, {"msgpack"}])
+def test_a_label_of_any_length_is_told_in_a_line(
+    make: Callable[..., Queue], label: str, accept: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = make(accept=accept)
+    queue.transport.enqueue([NewJob("a", "echo", b"\x92\x91\x01\x80", label.format("x" * 1_000_000))], 0.0)
+    job = work(queue)
+    assert job.state == FAILURE
+    with pytest.raises(DecodingError) as told:
+        queue.AsyncResult(job.id).get()
+    assert len(str(told.value)) < 700
+    assert len(caplog.text) < 10_000
+
+
 def test_a_result_of_a_codec_that_is_not_accepted_is_not_decoded(make: Callable[..., Queue]) -> None:
     writer = make()
     result = writer.tasks["echo"].options(serializer="json").delay(5)
