@@ -19,7 +19,7 @@ from typing import NamedTuple, Self
 from liteq.app.digests import parted
 from liteq.app.moving import Moved
 from liteq.clock import Clock, SystemClock
-from liteq.errors import MoveRefusedError
+from liteq.errors import MoveRefusedError, StoreMovedError
 from liteq.ids import new_id
 from liteq.move_store import in_use
 from liteq.moving import MoveMark, StoredJob, within_bounds
@@ -212,8 +212,22 @@ class Mover:
             jobs = list(map(within_bounds, self._source.export(at.after, self._batch)))
             schedules = [] if jobs else self._schedules_to_move()
             then = _after(at, jobs, len(self._source.schedules()))
-            if self._target.adopt(mark.id, seen, then.written(), jobs, schedules, origins):
+            try:
+                is_new = self._target.adopt(mark.id, seen, then.written(), jobs, schedules, origins)
+            except StoreMovedError as error:
+                raise self._interrupted_by_another(seen) or error from None
+            if is_new:
                 self._report(then.moved)
+
+    def _interrupted_by_another(self, seen: bytes | None) -> MoveRefusedError | None:
+        """Return what to do where the target was moved away itself before it had everything."""
+        elsewhere = self._target.moving()
+        if seen is None or elsewhere is None:
+            return None
+        return MoveRefusedError(
+            f"{self._target.url} was moved to {elsewhere.target} itself before all of {self._source.url} had "
+            "come to it. Move it back from there, and then call this again."
+        )
 
     def _schedules_to_move(self) -> list[ScheduleRecord]:
         """Return the schedules that the target does not have from the same declaration already."""

@@ -244,6 +244,24 @@ def test_of_two_stores_that_were_closed_to_be_moved_to_each_other_one_is_opened_
     assert sorted(told(target)) == expected
 
 
+def test_a_target_that_was_moved_on_meanwhile_is_to_be_moved_back_first(
+    stores: tuple[Transport, Transport], tmp_path: Path
+):
+    source, target = stores
+    fill(source)
+    expected = sorted(told(source))
+    with pytest.raises(Stopped):
+        move(source, Cut(target, [3]))
+    with SqliteTransport(tmp_path / "other.db", durability="normal") as other:
+        move(target, other)
+        with pytest.raises(MoveRefusedError, match=r"was moved to .*other\.db itself .* Move it back"):
+            move(source, target)
+        move(other, target)
+        move(source, target)
+        move(target, other)
+        assert sorted(told(other)) == expected
+
+
 def test_a_damaged_note_of_how_far_a_move_has_come_is_told_as_such(stores: tuple[Transport, Transport]):
     source, target = stores
     source.begin_move("move", target.url, NOW)
