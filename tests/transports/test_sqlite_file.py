@@ -92,6 +92,14 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         SqliteTransport(tmp_path / "missing" / "queue.db")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_pipe_is_refused_and_nothing_made_beside_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "queue.db")
+    with pytest.raises(StoreUnavailableError, match="is no ordinary file"):
+        SqliteTransport(tmp_path / "queue.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["queue.db"]
+
+
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="is a directory"):
         SqliteTransport(tmp_path)

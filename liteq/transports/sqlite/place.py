@@ -31,13 +31,17 @@ def check_place(path: Path) -> None:
     """Refuse a path that cannot hold a queue, with the reason.
 
     Raises:
-        StoreUnavailableError: its folder does not exist, it is a directory, it or its folder is read-only
-            for this user, or it lies on a network file system, where SQLite's locks cannot be trusted.
+        StoreUnavailableError: its folder does not exist, it is a directory, a device or a pipe, it or its
+            folder is read-only for this user, or it lies on a network file system, where SQLite's locks
+            cannot be trusted.
     """
     if path.is_dir():
         raise StoreUnavailableError(
             f"{path}: is a directory. Name a file in it, such as {path / 'queue.db'}."
         )
+    if path.exists() and not path.is_file():
+        # SQLite would open a device or a pipe all the same, and make its files beside it.
+        raise StoreUnavailableError(f"{path}: is no ordinary file. Choose another path.")
     if not path.parent.is_dir():
         raise StoreUnavailableError(f"{path}: its folder does not exist. Create {path.parent} first.")
     # Before SQLite is asked, which would open a read-only file for reading, and make read-only files beside
