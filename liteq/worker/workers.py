@@ -130,7 +130,13 @@ class ProcessWorkers(Workers):
     def stop(self, timeout: float | None = None) -> None:
         """Stop the workers; see `Workers.stop`."""
         self._supervisor.stop()
-        self._thread.join(timeout)
+        try:
+            self._thread.join(timeout)
+        except BaseException:
+            # Ctrl-C: whoever will not wait for the running jobs leaves no workers behind that hold them.
+            self._supervisor.kill()
+            self._thread.join()
+            raise
         if self._thread.is_alive():
             self._supervisor.kill()
             self._thread.join()

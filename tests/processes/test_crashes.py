@@ -15,7 +15,8 @@ from programs import Program, is_alive, wait_until
 
 from liteq.clock import SystemClock
 from liteq.errors import TimeLimitExceeded, WorkerLostError
-from liteq.states import SUCCESS
+from liteq.job import JobFilter
+from liteq.states import PENDING, SUCCESS
 from liteq.transports.sqlite.transport import SqliteTransport
 from liteq.worker.config import TaskModule, WorkerConfig
 from liteq.worker.recovery import Recovery
@@ -372,3 +373,26 @@ def test_nothing_is_left_running_after_the_workers_are_stopped(program: Program,
         app.quick.delay(1).get(timeout=10)
     assert not any(is_alive(pid) for pid in pids)
     assert app.q.transport.workers() == []
+
+
+def test_whoever_will_not_wait_for_a_stop_leaves_no_job_with_a_dead_worker(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = program.module("crashing", TASKS.format(visibility=60))
+    workers = app.q.start_workers(1)
+    app.work.delay("long", "never")
+    wait_until(lambda: (program.folder / "trace").exists())
+    join = workers._thread.join
+
+    def interrupt(timeout: float | None = None) -> None:
+        # Ctrl-C reaches a program that waits here.
+        monkeypatch.setattr(workers._thread, "join", join)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers._thread, "join", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        workers.stop()
+
+    assert (workers.pids, workers.is_alive) == ([], False)
+    [job] = app.q.transport.find(JobFilter())
+    assert (job.state, job.holder, job.crashes) == (PENDING, None, 0)
