@@ -28,7 +28,7 @@ from liteq.timetable import ScheduleRecord
 from liteq.transport import Transport
 from liteq.worker.recovery import Recovery
 
-__all__ = ["Mover"]
+__all__ = ["CHECK", "Mover"]
 
 LOOKS = 10
 PAUSE = 0.05
@@ -37,6 +37,10 @@ PAUSE = 0.05
 
 WITHDRAWN = b"withdrawn"
 """The progress of a move that was refused after its source had been closed: nobody can begin it any more."""
+
+
+CHECK = "check"
+"""What stands in the place of a move's id in a note that says nothing."""
 
 
 class _Progress(NamedTuple):
@@ -127,6 +131,7 @@ class Mover:
             elsewhere = target.moving()
             if elsewhere is not None and elsewhere.ended is None:
                 raise self._target_is_moving(elsewhere)
+            self._check_target()
             self._recover()
             mark = source.begin_move(new_id(), target.url, self._clock.wall())
             # If it syncs late, a power cut must not open it again once the target has something.
@@ -151,6 +156,10 @@ class Mover:
         return MoveRefusedError(
             f"{self._target.url} is being moved to {mark.target} itself; let that end first."
         )
+
+    def _check_target(self) -> None:
+        """Find out whether the target can be written to, before the source is closed for it."""
+        self._target.adopt(CHECK, self._target.move_progress(CHECK), b"")
 
     def _recover(self) -> None:
         """Take back what dead workers have held."""

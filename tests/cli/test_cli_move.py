@@ -16,6 +16,7 @@ from cli_shop import PATIENCE, Shop
 from click.testing import Result
 
 from liteq import Queue
+from liteq.app.mover import CHECK
 from liteq.job import WorkerInfo
 
 Liteq = Callable[..., Result]
@@ -60,10 +61,10 @@ def test_counts_are_given_as_json_and_are_the_same_once_more(shop: Shop, liteq: 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process there")
 def test_who_interrupts_a_move_is_told_how_to_go_on(shop: Shop, liteq: Liteq, start: Start):
     shop.queue.send_task("shop.add", (1, 2))
-    with Queue("new.db") as target, target.transaction():
+    with Queue("new.db") as target, shop.queue.transaction():
         process = start("move", shop.file, "new.db")
         until = time.monotonic() + PATIENCE
-        while shop.queue.transport.moving() is None:
+        while target.transport.move_progress(CHECK) is None:
             assert time.monotonic() < until
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
