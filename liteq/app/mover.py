@@ -224,14 +224,18 @@ class Mover:
             try:
                 is_new = self._target.adopt(mark.id, seen, then.written(), jobs, schedules, origins)
             except StoreMovedError as error:
-                raise self._interrupted_by_another(seen) or error from None
+                if seen is not None:
+                    raise self._moved_on() or error from None
+                # It was closed since this move has looked.
+                self._prepare(mark)
+                continue
             if is_new:
                 self._report(then.moved)
 
-    def _interrupted_by_another(self, seen: bytes | None) -> MoveRefusedError | None:
+    def _moved_on(self) -> MoveRefusedError | None:
         """Return what to do where the target was moved away itself before it had everything."""
         elsewhere = self._target.moving()
-        if seen is None or elsewhere is None:
+        if elsewhere is None:
             return None
         return MoveRefusedError(
             f"{self._target.url} was moved to {elsewhere.target} itself before all of {self._source.url} had "

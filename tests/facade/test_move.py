@@ -244,6 +244,27 @@ def test_of_two_stores_that_were_closed_to_be_moved_to_each_other_one_is_opened_
     assert sorted(told(target)) == expected
 
 
+def test_a_target_that_is_closed_at_the_last_moment_leaves_the_source_open(
+    stores: tuple[Transport, Transport],
+):
+    source, target = stores
+    fill(source)
+    expected = told(source)
+
+    class Closing(Cut):
+        """A target that is closed right before it takes its first batch."""
+
+        def adopt(self, *arguments: Any) -> bool:
+            if arguments[0] != CHECK:
+                target.begin_move("away", "elsewhere.db", NOW)
+            return self.transport.adopt(*arguments)
+
+    with pytest.raises(MoveRefusedError, match=r"is being moved to elsewhere\.db itself"):
+        move(source, Closing(target, [0]))
+    assert source.moving() is None
+    assert told(source) == expected
+
+
 def test_a_target_that_was_moved_on_meanwhile_is_to_be_moved_back_first(
     stores: tuple[Transport, Transport], tmp_path: Path
 ):
