@@ -20,7 +20,7 @@ CLAIM = Claim(1, 1, "id-1", "t", "q", b"", "msgpack", 4, 0.0, 1.5, None, 3, 2, 0
 class Reported(list):
     """The acts of a job whose states go nowhere but here."""
 
-    def update_state(self, state, meta):
+    def update_state(self, state, meta, _post=None):
         self.append((state, meta))
 
 
