@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 __all__ = ["RemoteStore"]
 
 
@@ -13,3 +15,11 @@ class RemoteStore:
 
         None: for as long as the store's settings say. Callable from any thread, and from a signal handler.
         """
+
+    def until(self, deadline: float | None) -> AbstractContextManager[None]:
+        """Return a block in which this thread's calls do not wait for such a store beyond a moment.
+
+        Args:
+            deadline: on the monotonic clock; None for as long as they do elsewhere.
+        """
+        return nullcontext()

@@ -151,7 +151,7 @@ class AsyncResult(Generic[R]):
         """
         self._refuse_to_block(disable_sync_subtasks)
         deadline = None if timeout is None else time.monotonic() + check_seconds("timeout", timeout)
-        job = self._read() if self._kept is None else self._kept
+        job = self._read(deadline) if self._kept is None else self._kept
         if not self._is_over(job):
             job = self._wait(job, deadline, timeout)
         return self._outcome(job, propagate)
@@ -207,7 +207,7 @@ class AsyncResult(Generic[R]):
         try:
             while True:
                 listener.arm()
-                job = self._read()
+                job = self._read(deadline)
                 if self._is_over(job):
                     return job
                 pause = LOOK_EVERY
@@ -291,8 +291,10 @@ class AsyncResult(Generic[R]):
 
     # ---- the store ---------------------------------------------------------------------------------
 
-    def _read(self) -> Job | None:
-        return self._note(self._store.transport().get((self.id,))[0])
+    def _read(self, deadline: float | None = None) -> Job | None:
+        transport = self._store.transport()
+        with transport.until(deadline):
+            return self._note(transport.get((self.id,))[0])
 
     def _note(self, job: Job | None) -> Job | None:
         """Take note of the job as the store has it, and return it."""
@@ -372,7 +374,7 @@ class EagerResult(AsyncResult[R]):
         # Nobody else has had it in hand.
         return Contents(self._store.settings.codecs, Protection())
 
-    def _read(self) -> Job | None:
+    def _read(self, deadline: float | None = None) -> Job | None:
         return self._job
 
 

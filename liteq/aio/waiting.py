@@ -13,7 +13,7 @@ from liteq.aio.transactions import joined
 from liteq.aio.watcher import Waiting
 from liteq.app.store import Store
 from liteq.calls.checks import check_seconds
-from liteq.errors import NotSupportedError
+from liteq.errors import NotSupportedError, ResultTimeoutError
 from liteq.job import Job
 from liteq.result import AsyncResult
 from liteq.states import SUCCESS
@@ -22,6 +22,8 @@ __all__ = ["forget", "outcome_of", "refuse_inside", "wait_for", "watch"]
 
 R = TypeVar("R")
 
+GRACE = 0.5
+"""Seconds for which one who has waited long enough waits for the last look at the store."""
 SMALL = 64 * 1024
 """Bytes of a result that are decoded at once; more, or an exception, in another thread."""
 
@@ -41,7 +43,8 @@ async def wait_for(result: AsyncResult[Any], timeout: float | None) -> Job | Non
     future: asyncio.Future[None] = loop.create_future()
     (waiting,) = watch([result], seconds, loop, partial(_wake, future))
     try:
-        await future
+        # A store that does not serve is waited for by the thread, for as long as others may want to.
+        await asyncio.wait((future,), timeout=None if seconds is None else seconds + GRACE)
     finally:
         if not waiting.is_over:
             forget([waiting])
@@ -49,6 +52,11 @@ async def wait_for(result: AsyncResult[Any], timeout: float | None) -> Job | Non
         raise waiting.error
     if waiting.is_late:
         raise result._late(waiting.job, timeout)
+    if not future.done():
+        raise ResultTimeoutError(
+            f"{result._store.settings.url} did not say within {timeout:g} s what has become of job "
+            f"{result.id}."
+        )
     return waiting.job
 
 

@@ -12,9 +12,11 @@ import logging
 import math
 import os
 import random
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -31,6 +33,8 @@ LOGGER = logging.getLogger("liteq")
 
 FIRST_PAUSE, LAST_PAUSE = 0.01, 0.5
 """Seconds before a call is made again."""
+LEAST_WAIT = 0.05
+"""Seconds that a server may take at least to answer, also if a call is late."""
 MOST_IDLE = 32
 """Connections that are kept while nobody uses them."""
 MOST_REDIRECTIONS = 5
@@ -65,6 +69,7 @@ class Connection:
         self._idle: deque[Link] = deque(maxlen=MOST_IDLE)
         self._inherited: list[deque[Link]] = []
         self._closed = False
+        self._own = threading.local()
         self._begin()
 
     def _begin(self) -> None:
@@ -81,6 +86,21 @@ class Connection:
         """Let calls, those under way too, wait for at most so many seconds; None: for as long as before."""
         self._hurry = math.inf if seconds is None else seconds
         self._dialer.hurry(seconds)
+
+    @contextmanager
+    def until(self, deadline: float | None) -> Iterator[None]:
+        """Let the calls of this thread in the block wait until a moment at most, on the monotonic clock."""
+        before, self._own.deadline = self.deadline, deadline
+        try:
+            yield
+        finally:
+            self._own.deadline = before
+
+    @property
+    def deadline(self) -> float | None:
+        """Until when the calls of this thread wait at most, on the monotonic clock; None: no such moment."""
+        found: float | None = getattr(self._own, "deadline", None)
+        return found
 
     # ---- calls -----------------------------------------------------------------------------------
 
@@ -113,7 +133,7 @@ class Connection:
         words = words_of(args)
         if mutates:
             words[:0] = _id_word(call or self.new_call()), _FLAGS[again]
-        link = self._take()
+        link = self._take() if self.deadline is None else None
         if link is None:
             return self._persist(known, words, mutates, None)
         try:
@@ -257,6 +277,9 @@ class Connection:
             return trouble._replace(kind=Kind.NOT_NOW) if trouble.kind is Kind.BROKEN else trouble, None
         try:
             link.send_packed_command((command,))
+            deadline = self.deadline
+            if deadline is not None and not link.can_read(max(LEAST_WAIT, deadline - time.monotonic())):
+                raise TimeoutError("Timeout reading from socket")
             answer = link.read_response(disable_decoding=True)
         except Exception as error:
             return self._understand(link, error), None
@@ -275,7 +298,7 @@ class Connection:
             self._drop_idle()
         if not attempts.pause(trouble.kind is Kind.NOT_LOADED or trouble.address is not None):
             raise StoreUnreachableError(
-                f"{self.shown}: the Redis server did not serve within {attempts.patience:g} s "
+                f"{self.shown}: the Redis server did not serve within {attempts.patience:.3g} s "
                 f"({trouble.text}).{' What was asked of it may have been done.' if in_doubt else ''}"
             )
 
@@ -300,13 +323,15 @@ class _Attempts:
         self._connection = connection
         self._own = patience
         self._began = time.monotonic()
+        deadline = connection.deadline
+        self._most = math.inf if deadline is None else max(0.0, deadline - self._began)
         self._pause = FIRST_PAUSE
         self._redirections = 0
 
     @property
     def patience(self) -> float:
         """Seconds in all; those who wait already take note when they are to hurry."""
-        return self._connection.patience if self._own is None else self._own
+        return min(self._connection.patience if self._own is None else self._own, self._most)
 
     def pause(self, at_once: bool) -> bool:
         """Sleep until the next attempt, of which the first is always due; False if it is too late for it."""
@@ -315,7 +340,7 @@ class _Attempts:
             return True
         is_first = self._pause == FIRST_PAUSE
         left = self._began + self.patience - time.monotonic()
-        if not is_first and left <= 0:
+        if left <= 0 and (not is_first or self._most < math.inf):
             return False
         # Drawn at random, so that those who have lost one server together do not come back together.
         pause = self._pause * random.uniform(0.5, 1.0)

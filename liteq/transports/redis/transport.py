@@ -236,6 +236,9 @@ class RedisTransport(StoredSchedules, MovableStore, Transport):
     def hurry(self, seconds: float | None) -> None:
         self._connection.hurry(seconds)
 
+    def until(self, deadline: float | None) -> AbstractContextManager[None]:
+        return self._connection.until(deadline)
+
     def close(self) -> None:
         self._bells.close()
         self._offices.close()
