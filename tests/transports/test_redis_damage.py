@@ -14,7 +14,7 @@ from liteq.job import Claim, ClaimRequest, JobFilter, NewJob, WorkerInfo
 from liteq.lifecycle import Returned, Succeeded, decide
 from liteq.states import FAILURE, PENDING, STARTED
 from liteq.timetable import Firing, ScheduleRecord
-from liteq.transports.redis.records import DAMAGED
+from liteq.transports.redis.records import DAMAGED, lane_of
 from liteq.transports.redis.schedules import DAMAGE
 from liteq.transports.redis.transport import RedisTransport
 
@@ -234,7 +234,9 @@ CALLS: list[Callable[[RedisTransport, int, list[Claim]], object]] = [
 def test_a_count_that_is_none_counts_as_nothing(transport: RedisTransport, value: bytes) -> None:
     transport.enqueue([job("a"), NewJob("b", "mul", b"")], NOW)
     counts = key(transport, "counts")
-    transport._connection.command("HSET", counts, "07:PENDING7:defaultadd", value, value, value)
+    transport._connection.command(
+        "HSET", counts, b"07:PENDING" + lane_of("default", "add"), value, value, value
+    )
     assert sum(lane.jobs for lane in transport.count() if lane.task == "mul") == 1
     assert {lane.jobs for lane in transport.count() if lane.task != "mul"} == {0}
 

@@ -35,7 +35,7 @@ TEXTS = [
         b"5",
         b"0:",
         b"999:a",
-        b"7:defaultadd",
+        b"3:adddefault",
     ),
     *(b"\xc1", b"\xdc\xff\xff", packb([]), packb({}), packb([None] * 19), packb([1] * 19), packb([""] * 19)),
 ]
