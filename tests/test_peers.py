@@ -142,7 +142,10 @@ def test_work_that_ran_twice_or_not_at_all_is_told(board: Board) -> None:
 
 @LINUX
 def test_a_turn_takes_every_figure_of_its_section(tmp_path: Path) -> None:
-    stored, worked, idled = (take_turn(tmp_path, section) for section in ("store", "work", "idle"))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+        stored, worked, idled = (take_turn(tmp_path, section) for section in ("store", "work", "idle"))
+        assert bystander.poll() is None, "a turn ends what was there before it"
+        bystander.kill()
     assert [record["problems"] for record in (stored, worked, idled)] == [[], [], []]
     assert stored["figures"].keys() == {"one_by_one", "bulk"}
     assert worked["figures"].keys() == {

@@ -19,7 +19,7 @@ from typing import Any
 
 from peers.catalogue import PEERS, REDIS_DURABILITY, Peer, chosen
 from peers.environments import UnavailableError, find_redis, prepare
-from peers.processes import adopt_orphans, end_in_order, kill_descendants, stop
+from peers.processes import adopt_orphans, descendants, end_in_order, kill_descendants, stop
 from peers.report import Findings, Report, aligned, piped
 
 __all__ = ["main"]
@@ -177,6 +177,8 @@ def run_turn(command: Sequence[str], said: Path, patience: float) -> dict[str, A
     """Run a turn to its end, within its time, and return its record."""
     # Nothing else of Python's path is for the peers.
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    # Whoever runs turns may have other processes, such as a server of a test's session.
+    others = descendants(os.getpid())
     problem = ""
     with said.open("wb") as errors:
         turn = subprocess.Popen(
@@ -188,7 +190,7 @@ def run_turn(command: Sequence[str], said: Path, patience: float) -> dict[str, A
             printed, problem = [], f"a turn took more than {patience:g} s"
         finally:
             stop([turn], TURN_GRACE)
-            kill_descendants()
+            kill_descendants(others)
     try:
         record: dict[str, Any] = json.loads(printed[-1])
     except (IndexError, ValueError):
