@@ -43,6 +43,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Divide a session (`-n auto`) into more parts than there are processors: many tests wait for processes."""
+    return (os.cpu_count() or 1) * 3 // 2 or 1
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session if a test has left a process behind; each part of a divided one looks for its own."""
     left = _parts.left
