@@ -45,7 +45,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Divide a session (`-n auto`) into more parts than there are processors: many tests wait for processes."""
+    """Divide a session (`-n auto`) into more parts than there are processors: many tests wait."""
     return (os.cpu_count() or 1) * 3 // 2 or 1
 
 
