@@ -54,8 +54,10 @@ class Tape:
         self._thread.start()
 
     def _run(self) -> None:
+        folder = self._server.folder
         while not self._is_over.wait(0.005):
-            path = max(self._server.folder.glob("appendonlydir/*.incr.aof"))
+            # In one file up to Redis 6, and in several from 7 on.
+            path = max([*folder.glob("appendonlydir/*.incr.aof")], default=folder / "appendonly.aof")
             self._lengths.append((time.monotonic(), path, path.stat().st_size))
 
     def cut_power(self, unsynced: float) -> int:
