@@ -169,6 +169,7 @@ def test_the_totals_are_those_of_a_plain_loop(program: Program, tree: Path):
         ["--pool", "threads"],
         ["--pool", "asyncio"],
         ["--pool", "gevent"],
+        ["--pool", "eventlet"],
         ["--pool", "solo"],
         ["--queue", "memory://"],
         ["--queue", "memory://", "--pool", "asyncio"],
@@ -176,9 +177,17 @@ def test_the_totals_are_those_of_a_plain_loop(program: Program, tree: Path):
     ids=" ".join,
 )
 def test_it_runs_on_every_pool_and_store_by_changing_one_argument(program: Program, options: list[str]):
-    if "gevent" in options:
-        pytest.importorskip("gevent")
+    if {"gevent", "eventlet"} & set(options):
+        pytest.importorskip(options[-1])
     status, output = program.run("--check", *options)
+
+    assert status == 0, output
+    assert "The check holds" in output
+
+
+@pytest.mark.parametrize("pool", ["processes", "asyncio"])
+def test_it_runs_on_a_redis_server_by_changing_one_argument(program: Program, redis_url: str, pool: str):
+    status, output = program.run("--check", "--pool", pool, "--queue", redis_url)
 
     assert status == 0, output
     assert "The check holds" in output
