@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from liteq.aio.completed import as_completed
 from liteq.aio.transactions import AsyncConnection, AsyncCursor
-from liteq.app.moving import Moved, move
+from liteq.app.moving import move
 from liteq.calls.request import Request
 from liteq.calls.task_logger import get_task_logger
 from liteq.canvas import Signature
@@ -74,6 +74,7 @@ from liteq.errors import (
     WorkerError,
     WorkerLostError,
 )
+from liteq.moving import Moved
 from liteq.queue import Queue
 from liteq.result import AsyncResult
 from liteq.schedule import cron, crontab, every, once, solar

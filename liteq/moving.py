@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from liteq.job import PRIORITY_MAX, PRIORITY_MIN
 
-__all__ = ["MoveMark", "StoredJob", "within_bounds"]
+__all__ = ["MoveMark", "Moved", "StoredJob", "within_bounds"]
 
 _EARLIEST, _LATEST = -62135596800.0, 253402300799.0
 """The first second and the last that a `datetime` can say."""
@@ -91,3 +91,22 @@ class MoveMark(NamedTuple):
     began: float
     ended: float | None = None
     """When the target had everything; None until then."""
+
+
+class Moved(NamedTuple):
+    """How much a move has brought to its target so far, in all its runs."""
+
+    waiting: int = 0
+    """Jobs that are ready to run."""
+    delayed: int = 0
+    """Jobs that wait for their time, such as for a retry."""
+    failed: int = 0
+    """Jobs that ended FAILURE."""
+    results: int = 0
+    """Other finished jobs: results, and what was revoked."""
+    schedules: int = 0
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs of all kinds."""
+        return self.waiting + self.delayed + self.failed + self.results

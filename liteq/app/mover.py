@@ -17,12 +17,11 @@ from dataclasses import replace
 from typing import NamedTuple, Self
 
 from liteq.app.digests import parted
-from liteq.app.moving import Moved
 from liteq.clock import Clock, SystemClock
 from liteq.errors import MoveRefusedError, StoreMovedError
 from liteq.ids import new_id
 from liteq.move_store import in_use
-from liteq.moving import MoveMark, StoredJob, within_bounds
+from liteq.moving import Moved, MoveMark, StoredJob, within_bounds
 from liteq.states import FAILURE
 from liteq.timetable import ScheduleRecord
 from liteq.transport import Transport

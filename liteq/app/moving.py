@@ -6,36 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
-from typing import NamedTuple
 
 from liteq.app.conf import MEMORY_URL, absolute_url
 from liteq.app.opening import open_transport
 from liteq.app.store import in_transactions
 from liteq.calls.checks import check_whole
 from liteq.errors import ConfigurationError, NotSupportedError
+from liteq.moving import Moved
 from liteq.queue import Queue
 from liteq.transport import Transport
 
-__all__ = ["Moved", "move"]
-
-
-class Moved(NamedTuple):
-    """How much a move has brought to its target so far, in all its runs."""
-
-    waiting: int = 0
-    """Jobs that are ready to run."""
-    delayed: int = 0
-    """Jobs that wait for their time, such as for a retry."""
-    failed: int = 0
-    """Jobs that ended FAILURE."""
-    results: int = 0
-    """Other finished jobs: results, and what was revoked."""
-    schedules: int = 0
-
-    @property
-    def jobs(self) -> int:
-        """How many jobs of all kinds."""
-        return self.waiting + self.delayed + self.failed + self.results
+__all__ = ["move"]
 
 
 def move(

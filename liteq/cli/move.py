@@ -7,11 +7,11 @@ import sys
 
 import click
 
-from liteq.app.moving import Moved
 from liteq.app.moving import move as move_queue
 from liteq.cli.output import print_json, print_table
 from liteq.cli.parameters import json_option
 from liteq.cli.target import Target, resolve
+from liteq.moving import Moved
 from liteq.queue import Queue
 
 __all__ = ["move"]
