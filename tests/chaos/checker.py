@@ -65,7 +65,7 @@ def _was_told_of_another(case: Case, story: Story) -> bool:
             continue
         began_in_time = other.call.mono <= story.answer.mono
         done = None if other.row is None else other.row.done
-        if began_in_time and (done is None or done >= story.call.at - TICK):
+        if began_in_time and (done is None or done >= story.call.at - TICK - case.outcomes_wait):
             return True
     return False
 

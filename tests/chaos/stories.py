@@ -134,6 +134,7 @@ class Case:
         busy_timeout: seconds that a call may wait for the write lock.
         orderly: one worker did everything, and nothing was killed.
         answers_get_lost: a call that raised may have been carried out, because the link to the store broke.
+        outcomes_wait: seconds for which an outcome may wait to be stored; a job is done when it was decided.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Case:
         busy_timeout: float = 30.0,
         orderly: bool = False,
         answers_get_lost: bool = False,
+        outcomes_wait: float = 0.0,
     ) -> None:
         self.history = history
         self.contents = contents
@@ -152,6 +154,7 @@ class Case:
         self.busy_timeout = busy_timeout
         self.orderly = orderly
         self.answers_get_lost = answers_get_lost
+        self.outcomes_wait = outcomes_wait
         self.stories: dict[str, Story] = {}
         self.doubled: list[str] = []
         """Tags of which the file has more than one row."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,17 @@ def test_counts_are_given_as_json_and_are_the_same_once_more(shop: Shop, liteq: 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process there")
 def test_who_interrupts_a_move_is_told_how_to_go_on(shop: Shop, liteq: Liteq, start: Start):
     shop.queue.send_task("shop.add", (1, 2))
-    with Queue("new.db") as target, shop.queue.transaction():
-        process = start("move", shop.file, "new.db")
-        until = time.monotonic() + PATIENCE
-        while target.transport.move_progress(CHECK) is None:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+    with Queue("new.db") as target:
+        with shop.queue.transaction():
+            process = start("move", shop.file, "new.db")
+            until = time.monotonic() + PATIENCE
+            while target.transport.move_progress(CHECK) is None:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            # It may be about to leave the source open, and wait for it.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(3.0)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == "liteq: this move has not ended; give the same command again to go on with it.\n"

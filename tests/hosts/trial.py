@@ -34,6 +34,8 @@ RECOVERY = 5.0
 STOPS_WITHIN = 30.0
 """Seconds in which a program ends that is asked to stop while it cannot reach the server."""
 PATIENCE = 30.0
+OUTCOMES_WAIT = 60.0
+"""Seconds for which an outcome may wait for a server; until it is stored, its job has not ended there."""
 CALM = 0.35
 """Seconds of processor time that the programs of a host may take in each second of an outage."""
 ROLES = ("producer", "small supervisor")
@@ -185,6 +187,7 @@ class Trial:
             visibility_timeout=VISIBILITY,
             busy_timeout=BUSY,
             answers_get_lost=True,
+            outcomes_wait=OUTCOMES_WAIT,
         )
         for violation in check_history(case):
             if violation.rule in self._lossy:
