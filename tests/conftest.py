@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = secrets.token_hex(8)
+    # A shell that runs the suite in the background has it ignored, and every program that a test starts too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="liteq-run-")
     set_hypothesis_home_dir(Path(tempfile.gettempdir(), "liteq-hypothesis"))
 
