@@ -35,7 +35,7 @@ class Stage:
         self.file = program.folder / "queue.db"
 
     def write(self, name: str, *declarations: str) -> None:
-        (self.program.folder / f"{name}.py").write_text(HEAD + "\n".join(declarations), encoding="utf-8")
+        self.program.write(name, HEAD + "\n".join(declarations))
 
     def work(self, *words: object) -> None:
         """Let a worker start, and end when there is nothing to do."""
