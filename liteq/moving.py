@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from liteq.job import PRIORITY_MAX, PRIORITY_MIN
+from liteq.job import PRIORITY_MAX, PRIORITY_MIN, Job
 
 __all__ = ["MoveMark", "Moved", "StoredJob", "within_bounds"]
 
@@ -48,6 +48,12 @@ class StoredJob(NamedTuple):
     options: bytes | None
     result: bytes | None
     reason: str | None
+
+    @classmethod
+    def of(cls, job: Job, station: str, discard: float | None, result_expires: float | None) -> StoredJob:
+        """Return a job as readers see it, with what only its store knows."""
+        shared = {name: getattr(job, name) for name in cls._fields if name in Job._fields}
+        return cls(**shared, station=station, discard=discard, result_expires=result_expires)
 
 
 def within_bounds(job: StoredJob) -> StoredJob:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar, cast
 
-from liteq.app.store import Store
+from liteq.app.store import LOOK_EVERY, Store
 from liteq.calls.checks import check_seconds
 from liteq.calls.request import current
 from liteq.codec.contents import Contents
@@ -29,9 +29,6 @@ from liteq.transport import EXPIRED
 __all__ = ["AsyncResult", "EagerResult"]
 
 R = TypeVar("R")
-
-LOOK_EVERY = 1.0
-"""Seconds after which a waiting `get` looks again though no doorbell rang."""
 
 REVOKED_BY_CALLER = "revoked"
 """The reason of a job that its caller revoked."""

@@ -306,9 +306,15 @@ class Task(Bound, Generic[P, R]):
         self, args: Sequence[Any], kwargs: Mapping[str, Any], placement: Placement
     ) -> AsyncResult[R]:
         # Imported here because it imports asyncio, which most programs do not need.
-        from liteq.aio.publishing import publish
+        from liteq.aio.storing import run_elsewhere, store_jobs
 
-        return await publish(self, args, kwargs, placement)
+        refuse_while_importing(self.name)
+        job = self.new_job(args, kwargs, placement)
+        store = self.store
+        if store.settings.eager:
+            return await run_elsewhere(partial(self.run_eagerly, job))
+        (stored,), seen = await store_jobs(store, (job,))
+        return AsyncResult(job.id, store, seen, stored and job.ignore_result)
 
     def _publish_on(
         self,

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from liteq.aio.hub import Hub, hub_of
 from liteq.aio.transactions import joined
-from liteq.aio.watcher import Waiting
+from liteq.aio.watcher import Awaited, Waiting
 from liteq.app.store import Store
 from liteq.calls.checks import check_seconds
 from liteq.errors import NotSupportedError, ResultTimeoutError
 from liteq.job import Job
-from liteq.result import AsyncResult
 from liteq.states import SUCCESS
 
 __all__ = ["forget", "outcome_of", "refuse_inside", "wait_for", "watch"]
@@ -28,7 +27,7 @@ SMALL = 64 * 1024
 """Bytes of a result that are decoded at once; more, or an exception, in another thread."""
 
 
-async def wait_for(result: AsyncResult[Any], timeout: float | None) -> Job | None:
+async def wait_for(result: Awaited[Any], timeout: float | None) -> Job | None:
     """Return the finished job of a result; None where it has no record.
 
     Raises:
@@ -66,7 +65,7 @@ def _wake(future: asyncio.Future[None], waiting: Waiting) -> None:
         future.set_result(None)
 
 
-async def outcome_of(result: AsyncResult[R], job: Job | None, propagate: bool) -> R:
+async def outcome_of(result: Awaited[R], job: Job | None, propagate: bool) -> R:
     """Return or raise what a finished job has come to."""
     is_plain = job is None or job.result is None or (job.state == SUCCESS and len(job.result) <= SMALL)
     if is_plain:
@@ -75,7 +74,7 @@ async def outcome_of(result: AsyncResult[R], job: Job | None, propagate: bool) -
     return await asyncio.to_thread(result._outcome, job, propagate)
 
 
-def refuse_inside(result: AsyncResult[Any]) -> None:
+def refuse_inside(result: Awaited[Any]) -> None:
     """Refuse to wait inside a transaction on the queue's file.
 
     Raises:
@@ -89,7 +88,7 @@ def refuse_inside(result: AsyncResult[Any]) -> None:
 
 
 def watch(
-    results: Iterable[AsyncResult[Any]],
+    results: Iterable[Awaited[Any]],
     seconds: float | None,
     loop: asyncio.AbstractEventLoop | None,
     done: Callable[[Waiting], object],

@@ -13,17 +13,18 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from liteq.aio.courier import own_copy
 from liteq.aio.loops import deliver
-from liteq.app.store import Store
-from liteq.errors import StoreUnavailableError
+from liteq.app.store import LOOK_EVERY, Store
+from liteq.errors import ResultTimeoutError, StoreUnavailableError
 from liteq.job import Job
-from liteq.result import LOOK_EVERY, AsyncResult
 from liteq.transport import Listener, Transport
 
-__all__ = ["Waiting", "Watcher"]
+__all__ = ["Awaited", "Waiting", "Watcher"]
+
+R_co = TypeVar("R_co", covariant=True)
 
 IDLE = 5.0
 """Seconds without anything to wait for after which the thread ends; the next result starts another."""
@@ -33,6 +34,22 @@ REST = 2.0
 """How many times as long as it took to look at all it rests before it does so again."""
 LEAST_REST = 0.0005
 """Seconds that it rests at least: on a busy queue the doorbell rings for many results that nobody awaits."""
+
+
+class Awaited(Protocol[R_co]):
+    """A handle on a job's result, as far as those who wait for it use it; `AsyncResult` is one."""
+
+    id: str
+    _store: Store
+    _kept: Job | None
+
+    def _note(self, job: Job | None) -> Job | None: ...
+
+    def _is_over(self, job: Job | None) -> bool: ...
+
+    def _late(self, job: Job | None, timeout: float | None) -> ResultTimeoutError: ...
+
+    def _outcome(self, job: Job | None, propagate: bool) -> R_co: ...
 
 
 class Waiting:
@@ -55,7 +72,7 @@ class Waiting:
 
     def __init__(
         self,
-        result: AsyncResult[Any],
+        result: Awaited[Any],
         deadline: float | None,
         loop: AbstractEventLoop | None,
         done: Callable[[Waiting], object],

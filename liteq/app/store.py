@@ -17,7 +17,10 @@ from liteq.job import TaskOrigin
 from liteq.transport import Transport
 from liteq.urls import is_same_place
 
-__all__ = ["Attendants", "Store", "abandon_transactions", "in_transactions"]
+__all__ = ["LOOK_EVERY", "Attendants", "Store", "abandon_transactions", "in_transactions"]
+
+LOOK_EVERY = 1.0
+"""Seconds after which whoever waits for a result looks again though no doorbell rang."""
 
 AttendantsT = TypeVar("AttendantsT", bound="Attendants")
 

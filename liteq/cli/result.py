@@ -7,6 +7,7 @@ import time
 import click
 from click.exceptions import Exit
 
+from liteq.app.store import LOOK_EVERY
 from liteq.cli.describing import carried, is_over, read_content, reason_of, state_of, summary
 from liteq.cli.group import NO
 from liteq.cli.output import clean, clean_lines, print_json, written
@@ -18,9 +19,6 @@ from liteq.states import FAILURE, PENDING, RETRY, REVOKED, SUCCESS
 from liteq.transport import Transport
 
 __all__ = ["print_outcome", "result", "wait_for"]
-
-LOOK_EVERY = 1.0
-"""Seconds after which a waiting command looks again though no doorbell rang."""
 
 
 @click.command()

@@ -11,16 +11,12 @@ from __future__ import annotations
 import json
 import math
 
-from liteq.codec.forms import BY_TAG, Compound, Leaf, load
 from liteq.codec.lowering import Lowering
-from liteq.errors import DecodingError, EncodingError
+from liteq.codec.marking import BITS, KEYS, TAG, unmark, with_marks, write
+from liteq.errors import DecodingError
 
 __all__ = ["JsonCodec"]
 
-_TAG = "__liteq__"
-_CONTENT = "v"
-_BITS = 64
-_KEYS: frozenset[type] = frozenset({str})
 _PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str})
 
 
@@ -35,22 +31,7 @@ class JsonCodec:
         Raises:
             EncodingError: it holds something that would not come back the same; says what, and what to do.
         """
-        try:
-            try:
-                text = _write(_lower(value))
-            except ValueError as error:
-                # Rare: NaN, an infinity, or an integer of thousands of digits. To look at each number
-                # beforehand would make long lists of numbers many times slower.
-                if isinstance(error, EncodingError):
-                    raise
-                text = _write(_lower_carefully(value))
-            return text.encode("utf-8", "surrogatepass")
-        except EncodingError:
-            raise
-        except Exception as error:  # a dataclass runs its own code when it is read, and may raise anything
-            raise EncodingError(
-                f"The value cannot be written as JSON: {type(error).__name__}: {error}"
-            ) from error
+        return write(value, _dump, _lower, _lower_carefully, "JSON")
 
     def decode(self, data: bytes) -> object:
         """Return the value that `encode` was given.
@@ -69,32 +50,27 @@ class JsonCodec:
         return value
 
 
-def _wrap(form: Leaf | Compound, content: object) -> object:
-    return {_TAG: form.tag, _CONTENT: content}
-
-
-def _unwrap(found: dict[str, object]) -> object:
-    if _TAG not in found:
-        return found
-    tag = found.pop(_TAG)
-    if len(found) != 1 or _CONTENT not in found or not isinstance(tag, str):
-        raise DecodingError(
-            f"These bytes are not a JSON payload: an object with {_TAG!r} has the wrong entries."
-        )
-    return load(BY_TAG.get(tag), found[_CONTENT])
+def _unmark(found: dict[str, object]) -> object:
+    return unmark(found, "JSON", "an object")
 
 
 def _is_common_number(value: object) -> bool:
     if type(value) is int:
-        return value.bit_length() <= _BITS
+        return value.bit_length() <= BITS
     return type(value) is float and math.isfinite(value)
 
 
-_lower = Lowering(_PLAIN, _KEYS, _wrap, reserved=_TAG).lower
-_lower_carefully = Lowering(_PLAIN - {int, float}, _KEYS, _wrap, reserved=_TAG, fits=_is_common_number).lower
+_lower = Lowering(_PLAIN, KEYS, with_marks, reserved=TAG).lower
+_lower_carefully = Lowering(
+    _PLAIN - {int, float}, KEYS, with_marks, reserved=TAG, fits=_is_common_number
+).lower
 
 # No ASCII escapes: two lone surrogates in a row, escaped, would be read as one character.
 _write = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
-_read = json.JSONDecoder(object_hook=_unwrap).decode
+_read = json.JSONDecoder(object_hook=_unmark).decode
+
+
+def _dump(value: object) -> bytes:
+    return _write(value).encode("utf-8", "surrogatepass")

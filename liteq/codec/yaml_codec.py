@@ -11,9 +11,9 @@ import math
 import re
 from typing import Any
 
-from liteq.codec.forms import BY_TAG, Compound, Leaf, load
 from liteq.codec.lowering import MAX_DEPTH, Lowering
-from liteq.errors import DecodingError, EncodingError, ExtraRequiredError
+from liteq.codec.marking import BITS, KEYS, TAG, unmark, with_marks, write
+from liteq.errors import DecodingError, ExtraRequiredError
 
 try:
     import yaml
@@ -24,15 +24,11 @@ except ImportError:
 
 __all__ = ["YamlCodec"]
 
-_TAG = "__liteq__"
-_CONTENT = "v"
-_BITS = 64
 _DEEPEST = 2 * MAX_DEPTH + 50
 """Levels of YAML that are read, of which a level of a value takes two at most. The library takes time that
 grows with the square of the depth, until Python's recursion limit ends it after half a second."""
 _LONGEST_SIXTIES = 100
 """Characters of a number to the base of 60, which takes time that grows with the square of its length."""
-_KEYS: frozenset[type] = frozenset({str})
 _PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 _SIMPLE = re.compile(r"[^\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff]*")
 
@@ -48,22 +44,7 @@ class YamlCodec:
         Raises:
             EncodingError: it holds something that would not come back the same; says what, and what to do.
         """
-        try:
-            try:
-                text = _write(_lower(value))
-            except ValueError as error:
-                # Rare: an integer of thousands of digits. To look at each number beforehand would make long
-                # lists of numbers slower.
-                if isinstance(error, EncodingError):
-                    raise
-                text = _write(_lower_carefully(value))
-            return text.encode()
-        except EncodingError:
-            raise
-        except Exception as error:  # a dataclass runs its own code when it is read, and may raise anything
-            raise EncodingError(
-                f"The value cannot be written as YAML: {type(error).__name__}: {error}"
-            ) from error
+        return write(value, _dump, _lower, _lower_carefully, "YAML")
 
     def decode(self, data: bytes) -> object:
         """Return the value that `encode` was given.
@@ -83,22 +64,18 @@ class YamlCodec:
         return value
 
 
-def _wrap(form: Leaf | Compound, content: object) -> object:
-    return {_TAG: form.tag, _CONTENT: content}
-
-
 def _is_common_number(value: object) -> bool:
-    return type(value) is int and value.bit_length() <= _BITS
+    return type(value) is int and value.bit_length() <= BITS
 
 
-_lower = Lowering(_PLAIN, _KEYS, _wrap, reserved=_TAG).lower
-_lower_carefully = Lowering(_PLAIN - {int}, _KEYS, _wrap, reserved=_TAG, fits=_is_common_number).lower
+_lower = Lowering(_PLAIN, KEYS, with_marks, reserved=TAG).lower
+_lower_carefully = Lowering(_PLAIN - {int}, KEYS, with_marks, reserved=TAG, fits=_is_common_number).lower
 
 
-def _write(value: object) -> str:
+def _dump(value: object) -> bytes:
     options = {"allow_unicode": True, "sort_keys": False, "width": math.inf}
     text: str = yaml.dump(value, Dumper=_Dumper, **options)
-    return text
+    return text.encode()
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library has no types
@@ -117,7 +94,7 @@ _Dumper.add_representer(str, _Dumper.write_text)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads plain YAML, and what `_wrap` made."""
+    """Reads plain YAML, and what `with_marks` made."""
 
     _depth = 0
 
@@ -156,14 +133,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         found = dict(pairs)
         if len(found) != len(pairs):
             raise DecodingError("These bytes are not a YAML payload: a key comes twice.")
-        if _TAG not in found:
-            return found
-        tag = found.pop(_TAG)
-        if len(found) != 1 or _CONTENT not in found or not isinstance(tag, str):
-            raise DecodingError(
-                f"These bytes are not a YAML payload: a map with {_TAG!r} has the wrong entries."
-            )
-        return load(BY_TAG.get(tag), found[_CONTENT])
+        return unmark(found, "YAML", "a map")
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.read_int)

@@ -46,7 +46,7 @@ from liteq.worker.faults import insecure, left_open, time_limit_of, unreadable, 
 from liteq.worker.log import JobLog
 from liteq.worker.soft import run_limited
 
-__all__ = ["Call", "Executor", "Plan", "Ready", "call_here"]
+__all__ = ["Executor", "Plan", "Ready", "call_here"]
 
 LEAVE_FOR = 30.0
 """Seconds that a job waits which is encrypted with a key that is not here."""
@@ -82,10 +82,6 @@ class Ready(NamedTuple):
     """When it was received, on the monotonic clock; 0.0 where nobody asks."""
 
 
-Call = Callable[[Claim, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
-"""Calls a task's function for a job, and returns or raises what it does."""
-
-
 def call_here(
     _job: Claim, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
@@ -104,7 +100,6 @@ class Executor:
         random: a source of floats in [0, 1), for the jitter of retries; one of its own by default.
         hostname: the worker's name, as `self.request.hostname`.
         log: writes the log lines of jobs.
-        call: calls the tasks' functions.
     """
 
     def __init__(
@@ -115,7 +110,6 @@ class Executor:
         random: Random | None = None,
         hostname: str = "",
         log: JobLog | None = None,
-        call: Call = call_here,
     ) -> None:
         self.tasks = tasks
         self.url = transport.url
@@ -127,7 +121,6 @@ class Executor:
         self._hostname = hostname
         self._pid = os.getpid()
         self._plans = {name: _plan(task) for name, task in tasks.items()}
-        self._call = call
         self._judged: tuple[Claim, str | None] | None = None
         self._untold: int | None = None
         self._left_tasks: set[str] = set()
@@ -173,6 +166,12 @@ class Executor:
     def close(self) -> None:
         """Give up what the calling thread has kept for the next job; idempotent."""
         close_loop()
+
+    def _call(
+        self, job: Claim, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Call a task's function for a job, and return or raise what it does."""
+        return call_here(job, function, args, kwargs)
 
     def _limited(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a task's function with its soft time limit."""

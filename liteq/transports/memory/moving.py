@@ -120,51 +120,11 @@ def _is_closed_for(stations: Stations, move_id: str) -> bool:
 
 
 def _stored(record: Record) -> StoredJob:
-    job = record.as_job()
-    return StoredJob(
-        seq=job.seq,
-        id=job.id,
-        task=job.task,
-        queue=job.queue,
-        station=record.station,
-        state=job.state,
-        priority=job.priority,
-        enqueued=job.enqueued,
-        due=job.due,
-        eta=job.eta,
-        expires=job.expires,
-        started=job.started,
-        done=job.done,
-        discard=record.discard,
-        attempts=job.attempts,
-        retries=job.retries,
-        crashes=job.crashes,
-        max_crashes=job.max_crashes,
-        ignore_result=job.ignore_result,
-        result_expires=record.new.result_expires,
-        codec=job.codec,
-        payload=job.payload,
-        options=job.options,
-        result=job.result,
-        reason=job.reason,
-    )
+    return StoredJob.of(record.as_job(), record.station, record.discard, record.new.result_expires)
 
 
 def _record(job: StoredJob) -> Record:
-    new = NewJob(
-        id=job.id,
-        task=job.task,
-        payload=job.payload,
-        codec=job.codec,
-        queue=job.queue,
-        priority=job.priority,
-        eta=job.eta,
-        expires=job.expires,
-        max_crashes=job.max_crashes,
-        ignore_result=job.ignore_result,
-        result_expires=job.result_expires,
-        options=job.options,
-    )
+    new = NewJob(**{name: getattr(job, name) for name in NewJob._fields})
     return Record(
         seq=0,
         new=new,

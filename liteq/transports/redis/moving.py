@@ -106,32 +106,11 @@ def _stored(seq: int, job_id: bytes, record: Any, body: Any) -> StoredJob:
     is_sound = record is not False and job.id != DAMAGED
     told = unpack(record) if is_sound else []
     is_sound = is_sound and told[_STATION] in range(len(STATIONS))
-    stored = StoredJob(
-        seq=seq,
-        id=text(job_id),
-        task=job.task,
-        queue=job.queue,
-        station=STATIONS[told[_STATION]] if is_sound else "finished",
-        state=job.state,
-        priority=job.priority,
-        enqueued=job.enqueued,
-        due=job.due,
-        eta=job.eta,
-        expires=job.expires,
-        started=job.started,
-        done=job.done,
-        discard=moment_of(told[_DISCARD]) if is_sound else None,
-        attempts=job.attempts,
-        retries=job.retries,
-        crashes=job.crashes,
-        max_crashes=job.max_crashes,
-        ignore_result=job.ignore_result,
-        result_expires=moment_of(told[_KEEP]) if is_sound else None,
-        codec=job.codec,
-        payload=job.payload,
-        options=job.options,
-        result=job.result,
-        reason=job.reason,
+    stored = StoredJob.of(
+        job._replace(id=text(job_id)),
+        STATIONS[told[_STATION]] if is_sound else "finished",
+        moment_of(told[_DISCARD]) if is_sound else None,
+        moment_of(told[_KEEP]) if is_sound else None,
     )
     if not is_sound:
         # As the server's scripts end it when they come across it; nobody could tell that of it elsewhere.

@@ -56,7 +56,7 @@ class PoolExecutor(Executor):
         clock: Clock,
         hostname: str = "",
     ) -> None:
-        super().__init__(tasks, transport, clock, hostname=hostname, call=self._call_in_pool)
+        super().__init__(tasks, transport, clock, hostname=hostname)
         self._pool = pool
         self._async = {name for name, task in tasks.items() if iscoroutinefunction(task.fn)}
 
@@ -69,7 +69,7 @@ class PoolExecutor(Executor):
         limit = self.time_limit(job)
         return limit if limit is None or not self._pool.interrupts(is_async) else limit + GRACE
 
-    def _call_in_pool(
+    def _call(
         self, job: Claim, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         return self._pool.call(job, self.time_limit(job), function, args, kwargs)

@@ -114,8 +114,12 @@ class _GreenPool:
 
         return call
 
+    def crew(self, _concurrency: int) -> GreenCrew:
+        """Return a crew of green threads."""
+        return GreenCrew(importlib.import_module(self.name).spawn)
+
     def _timeout(self, seconds: float, error: BaseException) -> Any:
-        raise NotImplementedError
+        return importlib.import_module(self.name).Timeout(seconds, error)
 
 
 class GeventPool(_GreenPool):
@@ -123,13 +127,6 @@ class GeventPool(_GreenPool):
 
     name = "gevent"
     first = "gevent.monkey:patch_all"
-
-    def crew(self, _concurrency: int) -> GreenCrew:
-        """Return a crew of greenlets."""
-        return GreenCrew(importlib.import_module("gevent").spawn)
-
-    def _timeout(self, seconds: float, error: BaseException) -> Any:
-        return importlib.import_module("gevent").Timeout(seconds, error)
 
     def aside(self, function: Callable[[], T]) -> T:
         """Call a function that blocks in a thread of gevent's own."""
@@ -142,13 +139,6 @@ class EventletPool(_GreenPool):
 
     name = "eventlet"
     first = "eventlet:monkey_patch"
-
-    def crew(self, _concurrency: int) -> GreenCrew:
-        """Return a crew of green threads."""
-        return GreenCrew(importlib.import_module("eventlet").spawn)
-
-    def _timeout(self, seconds: float, error: BaseException) -> Any:
-        return importlib.import_module("eventlet").Timeout(seconds, error)
 
     def aside(self, function: Callable[[], T]) -> T:
         """Call a function that blocks in a thread of eventlet's own."""

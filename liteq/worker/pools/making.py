@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from liteq.clock import SystemClock
 from liteq.errors import NotSupportedError
@@ -16,7 +16,7 @@ from liteq.worker.loop import LoopEnd, WorkerLoop
 from liteq.worker.pools.base import Pool
 from liteq.worker.surroundings import Surroundings
 
-__all__ = ["Loop", "check_tasks", "make_loop"]
+__all__ = ["Loop", "LoopOptions", "check_tasks", "make_loop"]
 
 
 class Loop(Protocol):
@@ -30,6 +30,16 @@ class Loop(Protocol):
 
     def recall(self) -> None:
         """Stop, and interrupt what runs so that it goes back, as far as that is possible here."""
+
+
+class LoopOptions(TypedDict):
+    """What every loop takes alike; see `liteq.worker.loop.WorkerLoop`."""
+
+    visibility_timeout: float
+    on_registered: Callable[[int], None]
+    on_time_limit: Callable[[], None]
+    on_idle: Callable[[], None]
+    surroundings: Surroundings
 
 
 def check_tasks(pool: Pool, tasks: Mapping[str, Task[..., Any]]) -> None:
@@ -50,12 +60,7 @@ def make_loop(
     tasks: Mapping[str, Task[..., Any]],
     transport: Transport,
     info: WorkerInfo,
-    *,
-    visibility_timeout: float,
-    on_registered: Callable[[int], None],
-    on_time_limit: Callable[[], None],
-    on_idle: Callable[[], None],
-    surroundings: Surroundings,
+    **options: Unpack[LoopOptions],
 ) -> Loop:
     """Return the loop of a worker process.
 
@@ -65,11 +70,7 @@ def make_loop(
         tasks: the tasks that it knows.
         transport: the store.
         info: what the worker tells about itself.
-        visibility_timeout: as `WorkerLoop` takes it, and all that follow.
-        on_registered: called with the holder number.
-        on_time_limit: called when a job with a time limit has begun.
-        on_idle: called when nothing is ready for this worker.
-        surroundings: keeps the process as the jobs found it.
+        options: as `WorkerLoop` takes them.
 
     Raises:
         NotSupportedError: the pool cannot run one of the tasks.
@@ -80,12 +81,8 @@ def make_loop(
             transport,
             Executor(tasks, transport, clock, hostname=config.hostname),
             info,
-            visibility_timeout=visibility_timeout,
             max_jobs=config.max_jobs,
-            on_registered=on_registered,
-            on_time_limit=on_time_limit,
-            on_idle=on_idle,
-            surroundings=surroundings,
+            **options,
         )
     # Imported here because a process that runs one job after the other has no use for them.
     from liteq.worker.pools.executor import PoolExecutor
@@ -99,10 +96,6 @@ def make_loop(
         config.concurrency,
         info,
         clock=clock,
-        visibility_timeout=visibility_timeout,
         max_jobs=config.max_jobs,
-        on_registered=on_registered,
-        on_time_limit=on_time_limit,
-        on_idle=on_idle,
-        surroundings=surroundings,
+        **options,
     )
